@@ -1,0 +1,34 @@
+/* The three interrupt chips and how a vCPU asks them.  All state is under
+ * vm->irq_lock; functions whose name ends in _locked are called with it held. */
+#ifndef CORE_DEV_IRQCHIPS_H
+#define CORE_DEV_IRQCHIPS_H
+
+#include "core/vm.h"
+
+/* ---- local APIC (SDM vol. 3 ch. 11): xAPIC at IA32_APIC_BASE, x2APIC by MSR */
+/* One device for all vCPUs of the VM; sets vcpu->lapic, vm->msi. */
+int lapic_init(struct vm *);
+/* The vector to deliver now (IRR above PPR, or the PIC's through LINT0), or -1; spurious is its affair. */
+int lapic_pending_locked(struct vcpu *);
+/* The vCPU took `vector` that lapic_pending_locked gave: IRR -> ISR, or the PIC's acknowledge. */
+void lapic_taken_locked(struct vcpu *, int vector);
+/* x2APIC MSRs 0x800..0x8ff, IA32_APIC_BASE (0x1b), IA32_TSC_DEADLINE (0x6e0).
+ * false: #GP.  Takes irq_lock. */
+bool lapic_msr_read(struct vcpu *, u32 msr, u64 *val);
+bool lapic_msr_write(struct vcpu *, u32 msr, u64 val);
+/* CR8. */
+u64 lapic_cr8(struct vcpu *);
+void lapic_set_cr8(struct vcpu *, u64);
+void lapic_reset(struct vcpu *);   /* power-on or INIT of one vCPU; takes irq_lock */
+
+/* ---- I/O APIC (82093AA), 24 pins, at 0xfec00000 */
+struct ioapic;
+struct ioapic *ioapic_new(struct vm *);
+void ioapic_set(void *ioapic, unsigned pin, bool level);   /* wire sink */
+
+/* ---- 8259A pair at 0x20, 0xa0, ELCR at 0x4d0 */
+struct pic;
+struct pic *pic_new(struct vm *);
+void pic_set(void *pic, unsigned irq, bool level);         /* wire sink, 0..15 */
+
+#endif

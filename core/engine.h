@@ -1,0 +1,46 @@
+/* An engine runs a vCPU until something happens that only a machine can answer.
+ *
+ *  1. run() is called with no lock held and touches no device.
+ *  2. It first completes the exit it returned last time: x->io.val holds the
+ *     answer to a read.  A fresh x is all zero.
+ *  3. vcpu->irq is a vector that waits, or -1; vcpu->nmi an NMI that waits.
+ *     Only the vCPU's own thread writes them.  The engine sets -1 (false) when
+ *     the guest has taken it; while the guest cannot, run() may go on, and takes
+ *     it as soon as it can.
+ *  4. vcpu->x86 is valid where vcpu->valid says so; sync() makes more valid.
+ *     What the core marks in vcpu->dirty, the next run() loads.
+ *  5. kick() makes the current or the next run() return: any thread, any time. */
+#ifndef CORE_ENGINE_H
+#define CORE_ENGINE_H
+
+#include "core/device.h"
+#include "core/ram.h"
+
+enum exit_why {
+	EXIT_KICK,   /* nothing: look again at events */
+	EXIT_PORT,   /* io on vm->port */
+	EXIT_MEM,    /* io on vm->mem */
+	EXIT_STEP,   /* core/x86/emul.c is to execute the instruction at rip */
+	EXIT_HALT,   /* the guest waits for an interrupt */
+	EXIT_RESET,  /* triple fault */
+	EXIT_FAIL,   /* the engine cannot go on; said already */
+};
+struct exit {
+	enum exit_why why;
+	struct io io;
+};
+
+struct engine {
+	const char *name;                        /* "interp", "kvm", "bt", "svm", "vmx" */
+	int (*probe)(char *why, size_t n);       /* 0 if it can run here; why: one sentence */
+	int (*vm_init)(struct vm *);
+	void (*vm_fini)(struct vm *);            /* takes a VM that is half made, too */
+	int (*vm_ram)(struct vm *, const struct ram_block *);
+	int (*vcpu_init)(struct vcpu *);
+	void (*vcpu_fini)(struct vcpu *);
+	void (*run)(struct vcpu *, struct exit *);
+	void (*kick)(struct vcpu *);
+	void (*sync)(struct vcpu *, unsigned what);
+};
+
+#endif
