@@ -61,7 +61,7 @@ $B/hosts/%.o: hosts/%.c
 	$(CC) $(CFLAGS_ALL) -D_GNU_SOURCE $(PKG_CFLAGS) -c -o $@ $<
 $B/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -D_GNU_SOURCE -c -o $@ $<
+	$(CC) $(CFLAGS_ALL) -D_GNU_SOURCE -Wno-missing-prototypes -c -o $@ $<
 $B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $B/libengines.a $B/libcore.a
 	$(CC) $(CFLAGS_ALL) -o $@ $^ -lcmocka -lpthread
 

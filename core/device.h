@@ -62,16 +62,19 @@ enum { BUS_MAX = 160 };
 struct bus {
 	const char *name;    /* "port", "mem" */
 	u64 size;            /* first address behind the bus */
+	struct lock lock;    /* a leaf: the table, and where its regions lie */
 	unsigned n;
-	struct region *region[BUS_MAX];
+	struct region *region[BUS_MAX]; /* in order of claiming */
 };
 
+void bus_init(struct bus *, const char *name, u64 size);
 int bus_claim(struct bus *, struct region *);   /* E_BUSY on overlap, E_INVAL on nonsense;
 						 * before the first guest instruction only */
 void bus_move(struct bus *, struct region *, u64 base, bool on); /* a BAR, under vm->lock */
 
 /* Always answers: where nobody is home a read gives all ones.  An access that
- * leaves a region or is wider than it takes is split.  The caller holds no lock. */
+ * leaves a region, is wider than it takes or is not aligned to its size within it
+ * is split, lowest address first.  The caller holds no lock. */
 void bus_access(struct bus *, struct io *);
 
 /* An interrupt line.  The zero wire ends nowhere, and setting it is legal. */

@@ -19,6 +19,8 @@ enum {
 	X86_SYS = 2,   /* segments, tables, control and debug registers, MSRs, events */
 	X86_FPU = 4,   /* xcr0, xsave */
 	X86_ALL = 7,
+	X86_EMUL = 8,  /* valid: what vcpu->emul derives from x86 is current, too; always so under an
+			* engine that runs on core/x86 itself */
 };
 
 enum vcpu_run_state {
@@ -85,6 +87,7 @@ struct vm {
 	u32 tsc_khz;             /* what RDTSC counts; 1,000,000 unless the engine sets it */
 	u64 boot_ns;             /* host_now() of the guest's TSC 0 */
 
+	struct arena *arena;     /* vm_alloc's list */
 	_Atomic int stop;        /* enum vm_stop */
 	int exit_code;
 	bool no_reboot;
@@ -95,6 +98,10 @@ struct vm {
 int vm_init(struct vm *, const char *name, const struct engine *);
 void vm_fini(struct vm *);
 int vcpu_init(struct vcpu *, struct vm *);  /* appends to vm->vcpu */
+
+/* n zeroed bytes, 64-byte aligned, that live as long as the VM; NULL after the error
+ * was said.  Before the first guest instruction only. */
+void *vm_alloc(struct vm *, size_t n);
 
 /* Puts a device into the VM: name, list, default lock. */
 void vm_add(struct vm *, struct device *, const struct device_ops *, const char *name);

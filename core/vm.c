@@ -1,0 +1,283 @@
+/* A virtual machine: its parts' life, and the one loop that runs a vCPU.
+ *
+ * All that a guest can do to us passes answer(): a port, a memory access that is
+ * no RAM, an instruction that the engine leaves to the emulator. */
+#include "core/vm.h"
+#include "core/dev/irqchips.h"
+#include "core/log.h"
+
+#include <stdatomic.h>
+
+/* ---- memory with the VM's lifetime: one list, dropped in one go */
+
+struct arena {
+	struct arena *next;
+	size_t n;
+};
+enum { HEAD = 64 };
+_Static_assert(sizeof(struct arena) <= HEAD, "the head keeps the alignment of what follows");
+
+void *vm_alloc(struct vm *vm, size_t n)
+{
+	struct arena *m = host_alloc(HEAD + n);
+
+	if (!m) {
+		fail(E_NOMEM, "out of memory: %zu bytes", n);
+		return NULL;
+	}
+	m->n = HEAD + n;
+	m->next = vm->arena;
+	vm->arena = m;
+	return (u8 *)m + HEAD;
+}
+
+static void free_all(struct vm *vm)
+{
+	while (vm->arena) {
+		struct arena *m = vm->arena;
+
+		vm->arena = m->next;
+		host_free(m, m->n);
+	}
+}
+
+/* ---- life */
+
+int vm_init(struct vm *vm, const char *name, const struct engine *engine)
+{
+	vm->name = name;
+	vm->engine = engine;
+	vm->tsc_khz = 1000000;
+	vm->boot_ns = host_now();
+	host_lock_init(&vm->lock);
+	host_lock_init(&vm->irq_lock);
+	host_lock_init(&vm->timers.lock);
+	bus_init(&vm->port, "port", 0x10000);
+	bus_init(&vm->mem, "mem", 1ull << 52);
+	return engine->vm_init(vm);
+}
+
+void vm_fini(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpu; i++) {
+		vm->engine->vcpu_fini(vm->vcpu[i]);
+		emul_fini(vm->vcpu[i]);
+	}
+	if (vm->engine)
+		vm->engine->vm_fini(vm);
+	free_all(vm);
+	vm->nvcpu = 0;
+	vm->devices = NULL;
+}
+
+int vcpu_init(struct vcpu *v, struct vm *vm)
+{
+	int err;
+
+	if (vm->nvcpu == VCPU_MAX)
+		return fail(E_NOSPC, "more than %d vCPUs", VCPU_MAX);
+	v->vm = vm;
+	v->id = vm->nvcpu;
+	v->irq = -1;
+	v->state = v->id ? VCPU_WAIT_SIPI : VCPU_RUNNING;
+	vm->vcpu[vm->nvcpu++] = v; /* before what may fail: vm_fini takes a half-made one */
+	if ((err = emul_init(v)))
+		return err;
+	return vm->engine->vcpu_init(v);
+}
+
+void vm_add(struct vm *vm, struct device *d, const struct device_ops *ops, const char *name)
+{
+	struct device **p = &vm->devices;
+
+	while (*p)
+		p = &(*p)->next;
+	*p = d;
+	d->ops = ops;
+	d->name = name;
+	d->vm = vm;
+	d->lock = &vm->lock;
+	d->next = NULL;
+}
+
+void vm_reset(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpu; i++) {
+		struct vcpu *v = vm->vcpu[i];
+
+		v->state = i ? VCPU_WAIT_SIPI : VCPU_RUNNING;
+		v->init_pending = v->nmi_pending = v->sipi_pending = v->nmi = false;
+		v->irq = -1;
+		x86_reset(v);
+		v->dirty = X86_ALL;
+	}
+	for (struct device *d = vm->devices; d; d = d->next)
+		if (d->ops->reset) {
+			host_lock(d->lock);
+			d->ops->reset(d);
+			host_unlock(d->lock);
+		}
+	vm->stop = VM_RUNS;
+}
+
+void vm_stop(struct vm *vm, enum vm_stop why)
+{
+	int runs = VM_RUNS;
+
+	if (!atomic_compare_exchange_strong(&vm->stop, &runs, (int)why))
+		return; /* the first reason stands */
+	for (unsigned i = 0; i < vm->nvcpu; i++)
+		vcpu_kick(vm->vcpu[i]);
+	host_stopped(vm);
+}
+
+u64 vcpu_tsc(const struct vcpu *v)
+{
+	u64 ns = host_now() - v->vm->boot_ns;
+
+	return v->vm->tsc_khz == 1000000 ?
+		       ns : (u64)((unsigned __int128)ns * v->vm->tsc_khz / 1000000);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	v->vm->engine->kick(v);
+	host_wake(v);
+}
+
+/* ---- events: what reaches a vCPU between two entries of the engine */
+
+struct event {
+	bool init, sipi;
+	u8 vector;
+};
+
+static struct event take_signals(struct vcpu *v)
+{
+	struct event e;
+
+	host_lock(&v->vm->irq_lock);
+	e = (struct event){.init = v->init_pending, .sipi = v->sipi_pending, .vector = v->sipi_vector};
+	v->init_pending = v->sipi_pending = false;
+	host_unlock(&v->vm->irq_lock);
+	return e;
+}
+
+/* INIT and start-up IPI (SDM vol. 3, 9.4.4): the bootstrap processor starts anew
+ * at the reset vector, the others wait for the IPI that tells where. */
+static void signals(struct vcpu *v)
+{
+	struct event e = take_signals(v);
+
+	if (!e.init && !e.sipi)
+		return;
+	v->vm->engine->sync(v, X86_ALL);
+	if (e.init) {
+		x86_init(v);
+		lapic_reset(v);
+		v->state = v->id ? VCPU_WAIT_SIPI : VCPU_RUNNING;
+	}
+	if (e.sipi && v->state == VCPU_WAIT_SIPI) {
+		x86_sipi(v, e.vector);
+		v->state = VCPU_RUNNING;
+	}
+	v->dirty = X86_ALL;
+}
+
+/* What waits for delivery; true if the vCPU can run. */
+static bool runnable(struct vcpu *v)
+{
+	signals(v);
+	host_lock(&v->vm->irq_lock);
+	if (v->state != VCPU_WAIT_SIPI) {
+		v->nmi |= v->nmi_pending;
+		v->nmi_pending = false;
+		v->irq = v->lapic ? lapic_pending_locked(v) : -1;
+		if (v->state == VCPU_HALTED && (v->nmi || (v->irq >= 0 && v->x86.rflags & FLAG_IF)))
+			v->state = VCPU_RUNNING;
+	}
+	host_unlock(&v->vm->irq_lock);
+	return v->state == VCPU_RUNNING;
+}
+
+static void taken(struct vcpu *v, int vector)
+{
+	host_lock(&v->vm->irq_lock);
+	lapic_taken_locked(v, vector);
+	host_unlock(&v->vm->irq_lock);
+}
+
+/* ---- the one switch */
+
+static void halt(struct vcpu *v)
+{
+	v->vm->engine->sync(v, X86_GPR);
+	v->state = VCPU_HALTED;
+}
+
+static void step(struct vcpu *v)
+{
+	bool live = v->valid & X86_EMUL;
+	enum done d;
+
+	if (!live) {
+		v->vm->engine->sync(v, X86_ALL);
+		emul_sync_in(v);
+	}
+	d = emul_step(v);
+	if (!live) {
+		emul_sync_out(v);
+		v->dirty = X86_ALL;
+	}
+	if (d == DONE_HALT)
+		halt(v);
+	else if (d == DONE_SHUTDOWN)
+		vm_stop(v->vm, VM_RESET);
+}
+
+static void answer(struct vcpu *v, struct exit *x)
+{
+	x->io.cpu = v;
+	v->exits[x->why]++;
+	switch (x->why) {
+	case EXIT_KICK:
+		break;
+	case EXIT_PORT:
+		bus_access(&v->vm->port, &x->io);
+		break;
+	case EXIT_MEM:
+		bus_access(&v->vm->mem, &x->io);
+		break;
+	case EXIT_STEP:
+		step(v);
+		break;
+	case EXIT_HALT:
+		halt(v);
+		break;
+	case EXIT_RESET:
+		vm_stop(v->vm, VM_RESET);
+		break;
+	case EXIT_FAIL:
+		vm_stop(v->vm, VM_FAILED);
+		break;
+	}
+}
+
+void vcpu_run(struct vcpu *v)
+{
+	struct exit x = {0};
+
+	while (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_RUNS) {
+		int irq;
+
+		if (!runnable(v)) {
+			host_sleep(v);
+			continue;
+		}
+		irq = v->irq;
+		v->vm->engine->run(v, &x);
+		if (irq >= 0 && v->irq < 0)
+			taken(v, irq);
+		answer(v, &x);
+	}
+}
