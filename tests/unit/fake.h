@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#undef fail /* core has its own; tests use fail_msg() */
 
 #include "core/vm.h"
 
