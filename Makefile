@@ -62,8 +62,8 @@ $B/hosts/%.o: hosts/%.c
 $B/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -D_GNU_SOURCE -Wno-missing-prototypes -c -o $@ $<
-$B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $B/libengines.a $B/libcore.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ -lcmocka -lpthread -Wl,--unresolved-symbols=ignore-all
+$B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $B/tests/unit/pending.o $B/libengines.a $B/libcore.a
+	$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lpthread
 
 .PHONY: unit check clean lodge
 unit: $(UNIT_BIN)

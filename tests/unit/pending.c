@@ -1,0 +1,15 @@
+/* Parts that are not there yet, weakly: a real one replaces them at link time. */
+#include "tests/unit/fake.h"
+#define W __attribute__((weak))
+W int emul_init(struct vcpu *v) { return 0; }
+W void emul_fini(struct vcpu *v) { }
+W void emul_sync_in(struct vcpu *v) { }
+W void emul_sync_out(struct vcpu *v) { }
+W enum done emul_step(struct vcpu *v) { return DONE_SHUTDOWN; }
+W void x86_reset(struct vcpu *v) { }
+W void x86_init(struct vcpu *v) { }
+W void x86_sipi(struct vcpu *v, u8 n) { }
+struct lapic;
+W int lapic_pending_locked(struct vcpu *v) { return -1; }
+W void lapic_taken_locked(struct vcpu *v, int n) { }
+W void lapic_reset(struct vcpu *v) { }
