@@ -46,6 +46,7 @@ $B/lodge: $(HOST_OBJ) $B/libengines.a $B/libcore.a
 
 $B/libcore.a: $(CORE_OBJ)
 $B/libengines.a: $(ENGINE_OBJ)
+$B/libpending.a: $B/tests/unit/pending.o
 $B/%.a:
 	@rm -f $@
 	ar rcs $@ $^
@@ -62,7 +63,7 @@ $B/hosts/%.o: hosts/%.c
 $B/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -D_GNU_SOURCE -Wno-missing-prototypes -c -o $@ $<
-$B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $B/tests/unit/pending.o $B/libengines.a $B/libcore.a
+$B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $B/libengines.a $B/libcore.a $B/libpending.a
 	$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lpthread
 
 .PHONY: unit check clean lodge
