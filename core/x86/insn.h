@@ -43,6 +43,7 @@ struct insn {
 	u8 vvvv, vl, vw;         /* VEX: register (not inverted), L (0 = 128), W; vw is also REX.W */
 	u8 imm_len;              /* bytes of immediate, for native.c */
 	s32 disp;                /* MEM; sign-extended */
+	u32 vec;                 /* vec.c's own: table row and stub */
 	u64 imm;                 /* sign-extended to 64; relative branches: the offset;
 				  * ENTER: imm16 | imm8 << 16; far pointers: offset | sel << 32 */
 };
