@@ -1,77 +1,115 @@
 # lodge: one Makefile, no configure step.
-#   make lodge   the program          make run     a Linux guest, to a shell
-#   make check   fast tests, no root  make test    all tests
-#   make bench   figures              make fuzz    the fuzzers, 30 s each
-#   make install DESTDIR= PREFIX=     make clean
-# CC=clang and SAN=1 (ASan and UBSan) or SAN=thread select another build; each
-# has its own folder below build/.
+#   make lodge   the program             make run     a Linux guest, to a shell
+#   make check   fast tests, no root     make test    all tests
+#   make bench   figures                 make fuzz    the fuzzers, FUZZ_SECONDS=30 each
+#   make install DESTDIR= PREFIX=        make clean
+# CC=clang, SAN=1 (ASan and UBSan) and SAN=thread select other builds; each has
+# its own folder below build/.  V=1 shows the commands.
 
-CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 SAN ?=
+V ?=
 PREFIX ?= /usr/local
 B := build/$(notdir $(CC))$(if $(SAN),-san$(filter thread,$(SAN)))
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)	$(patsubst $B/%,%,$@)")
+comma := ,
+
+BUILD_PKGS := gcc libc6-dev make pkg-config liburing-dev libslirp-dev libfyaml-dev libjansson-dev \
+	liblz4-dev liblzma-dev libzstd-dev zlib1g-dev
+RUN_PKGS := xz-utils
+IMAGE_PKGS := mmdebstrap e2fsprogs fakeroot uidmap
+TEST_PKGS := clang libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pexpect \
+	acpica-tools qemu-system-x86 bochs bximage cpio busybox-static iproute2 man-db $(IMAGE_PKGS)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wwrite-strings -Wvla -Wno-unused-parameter
-OPT := -O2 -g
-SANFLAGS := $(if $(SAN),$(if $(filter thread,$(SAN)),-fsanitize=thread,-fsanitize=address$(comma)undefined -fno-sanitize-recover=all))
-comma := ,
-SANFLAGS := $(if $(SAN),$(if $(filter thread,$(SAN)),-fsanitize=thread,-fsanitize=address$(comma)undefined -fno-sanitize-recover=all))
-CFLAGS_ALL := -std=c17 $(OPT) $(WARN) -I. -fno-strict-aliasing -MMD -MP $(SANFLAGS) $(CFLAGS)
+OPT ?= -O2 -g
+SANFLAGS := $(if $(filter thread,$(SAN)),-fsanitize=thread,$(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all))
+ALL_CFLAGS := -std=c17 $(OPT) $(WARN) -I. -fno-strict-aliasing -MMD -MP $(SANFLAGS) $(CFLAGS)
 # core and engines see the compiler's own headers and nothing else
 FREE := -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) -fno-stack-protector
+HOSTED := -D_GNU_SOURCE
 
 PKGS := liburing slirp libfyaml jansson liblz4 liblzma libzstd zlib
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
 PKG_LIBS = $(shell pkg-config --libs $(PKGS))
 
-CORE_SRC := $(wildcard core/*.c core/x86/*.c core/dev/*.c)
-ENGINE_SRC := $(wildcard engines/interp/*.c)
-HOST_SRC := $(wildcard hosts/linux/*.c)
-CORE_OBJ := $(CORE_SRC:%.c=$B/%.o)
-ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o)
-HOST_OBJ := $(HOST_SRC:%.c=$B/%.o)
-UNIT_SRC := $(wildcard tests/unit/test_*.c)
-UNIT_BIN := $(UNIT_SRC:%.c=$B/%)
+src = $(wildcard $(addsuffix /*.c,$(1)))
+obj = $(patsubst %,$B/%.o,$(basename $(1)))
+CORE_OBJ := $(call obj,$(call src,core core/x86 core/dev))
+ENGINE_OBJ := $(call obj,$(call src,engines/interp))
+HOST_OBJ := $(call obj,$(call src,hosts/linux) $(wildcard hosts/linux/*.S))
+UNIT_BIN := $(patsubst %.c,$B/%,$(wildcard tests/unit/test_*.c))
+LIBS := $B/libengines.a $B/libcore.a $B/libpending.a
 
 .DEFAULT_GOAL := lodge
+.DELETE_ON_ERROR:
+.PHONY: lodge run check unit layers test bench fuzz install clean need-build need-test
+.SECONDARY:
+
 lodge: $B/lodge
 	@cmp -s $< $@ || cp $< $@
 
 $B/lodge: $(HOST_OBJ) $B/libengines.a $B/libcore.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
+	$(call say,LD)
+	$Q$(CC) $(ALL_CFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 
 $B/libcore.a: $(CORE_OBJ)
 $B/libengines.a: $(ENGINE_OBJ)
 $B/libpending.a: $B/tests/unit/pending.o
 $B/%.a:
-	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)
+	$Qrm -f $@ && ar rcs $@ $^
 
 $B/core/%.o: core/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(FREE) -c -o $@ $<
+	$(call say,CC)
+	$Q$(CC) $(ALL_CFLAGS) $(FREE) -c -o $@ $<
 $B/engines/%.o: engines/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(FREE) -c -o $@ $<
+	$(call say,CC)
+	$Q$(CC) $(ALL_CFLAGS) $(FREE) -c -o $@ $<
 $B/hosts/%.o: hosts/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -D_GNU_SOURCE $(PKG_CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$Q$(CC) $(ALL_CFLAGS) $(HOSTED) $(PKG_CFLAGS) -c -o $@ $<
+$B/hosts/%.o: hosts/%.S $(wildcard images/*)
+	@mkdir -p $(@D)
+	$(call say,AS)
+	$Q$(CC) -I. -c -o $@ $<
 $B/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -D_GNU_SOURCE -Wno-missing-prototypes -c -o $@ $<
-$B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $B/libengines.a $B/libcore.a $B/libpending.a
-	$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lpthread
+	$(call say,CC)
+	$Q$(CC) $(ALL_CFLAGS) $(HOSTED) -Wno-missing-prototypes -c -o $@ $<
+$B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $(LIBS)
+	$(call say,LD)
+	$Q$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+		-Wl,--end-group -lcmocka -lpthread
 
-.PHONY: unit check clean lodge
+need-build:
+	@scripts/need $(BUILD_PKGS) $(RUN_PKGS)
+need-test:
+	@scripts/need $(BUILD_PKGS) $(RUN_PKGS) $(TEST_PKGS)
+
+# The libraries must be there before the first file is compiled, so a second make.
+run: need-build
+	@$(MAKE) --no-print-directory lodge
+	./lodge run
+
 unit: $(UNIT_BIN)
-	@for t in $^; do $$t || exit 1; done
-check: unit
+	@for t in $^; do $$t > $$t.log 2>&1 || { cat $$t.log; exit 1; }; done
+	@cat $(UNIT_BIN:%=%.log) | awk '/^\[  PASSED  \]/ {n += $$4} END {print n " unit tests passed"}'
+
+layers: $B/libcore.a $B/libengines.a
+	@scripts/layers $B
+
+check: unit layers
 
 clean:
 	rm -rf build lodge
 
+-include tests/*/*.mk
 -include $(shell find build -name '*.d' 2>/dev/null)
