@@ -6,7 +6,7 @@
 #include "core/vm.h"
 
 /* ---- local APIC (SDM vol. 3 ch. 11): xAPIC at IA32_APIC_BASE, x2APIC by MSR */
-/* One device for all vCPUs of the VM; sets vcpu->lapic, vm->msi. */
+/* One device for all vCPUs of the VM, which are there already; sets vcpu->lapic, vm->msi. */
 int lapic_init(struct vm *);
 /* The vector to deliver now (IRR above PPR, or the PIC's through LINT0), or -1; spurious is its affair. */
 int lapic_pending_locked(struct vcpu *);
@@ -19,7 +19,14 @@ bool lapic_msr_write(struct vcpu *, u32 msr, u64 val);
 /* CR8. */
 u64 lapic_cr8(struct vcpu *);
 void lapic_set_cr8(struct vcpu *, u64);
-void lapic_reset(struct vcpu *);   /* power-on or INIT of one vCPU; takes irq_lock */
+void lapic_reset(struct vcpu *);   /* INIT of one vCPU; takes irq_lock.  Power-on: the device's */
+/* The vCPU's TSC or its offset was written: the deadline lies elsewhere now.  Takes irq_lock. */
+void lapic_tsc_changed(struct vcpu *);
+/* For the chips that speak to the local APICs: vm->msi with the lock held, and the PIC's output. */
+void lapic_msi_locked(struct vm *, u64 addr, u32 data);
+void lapic_lint0_locked(struct vm *, bool level);
+/* The NMI pin of every processor (LINT1) rises: an operator's button.  Takes irq_lock. */
+void lapic_nmi(struct vm *);
 
 /* ---- I/O APIC (82093AA), 24 pins, at 0xfec00000 */
 struct ioapic;
