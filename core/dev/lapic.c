@@ -494,8 +494,7 @@ static void follow(struct lapic *l)
 {
 	u64 page_base = l->base >> 12 << 12;
 
-	if (page_base - WINDOW >= MiB)
-		bus_move(&l->cpu->vm->mem, &l->all->moved, page_base, true);
+	bus_move(&l->cpu->vm->mem, &l->all->moved, page_base, page_base - WINDOW >= MiB);
 }
 
 /* ---- for the processor */
