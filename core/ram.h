@@ -29,6 +29,7 @@ struct ram {
 	unsigned n;
 	struct ram_block block[RAM_BLOCKS];
 	struct ram_page *page[RAM_BLOCKS];   /* len / 4096 of them */
+	u32 code_epoch;                      /* atomic: counts the pages whose `code` was set */
 };
 
 int ram_add(struct vm *, gpa base, u64 len, void *host, bool rom); /* before boot */

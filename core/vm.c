@@ -51,6 +51,7 @@ int vm_init(struct vm *vm, const char *name, const struct engine *engine)
 	vm->boot_ns = host_now();
 	host_lock_init(&vm->lock);
 	host_lock_init(&vm->irq_lock);
+	host_lock_init(&vm->split_lock);
 	host_lock_init(&vm->timers.lock);
 	bus_init(&vm->port, "port", 0x10000);
 	bus_init(&vm->mem, "mem", 1ull << 52);

@@ -67,6 +67,7 @@ struct vm {
 
 	struct lock lock;        /* all devices without a lock of their own */
 	struct lock irq_lock;    /* interrupt chips, vcpu events */
+	struct lock split_lock;  /* LOCKed accesses that cross pages or go to devices; outermost */
 	struct bus port, mem;
 	struct ram ram;
 	struct device *devices;  /* in order of creation */

@@ -19,6 +19,7 @@
 struct vcpu;
 struct insn;
 struct tlb;
+struct tlb_entry;
 
 /* What became of an instruction. */
 enum done {
@@ -60,6 +61,12 @@ struct emul {
 	u8 mode;               /* enum mode (insn.h), follows CS, CR0, EFER, VM */
 	u8 cpl;                /* follows SS.DPL; 3 in virtual-8086 mode, 0 in real mode */
 	u8 asize;              /* default address size in bytes */
+	bool shadow_ss;        /* x86.shadow comes from MOV SS or POP SS: holds debug traps back, too */
+	bool leave;            /* the instruction wrote to a page whose `code` was set: the block in
+				* work may be stale.  Set by mem.c, looked at and cleared by engines */
+	u64 db_pending;        /* DR6 bits of data and I/O breakpoints met since the last #DB */
+	u32 code_epoch;        /* ram.code_epoch as last seen: mem_epoch() */
+	struct tlb_entry *view; /* mem.h: the TLB entries of the present mode */
 	struct tlb *tlb;       /* mem.c */
 	struct native *native; /* native.c */
 	const struct cpuid_policy *cpuid; /* cpuid.c */
