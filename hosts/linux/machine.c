@@ -1,0 +1,480 @@
+/* A machine on Linux: everything taken in order, run, given back.
+ *
+ * machine_init() may stop anywhere; machine_fini() takes any half-made machine.
+ * A reboot is a new turn of machine_run(): all vCPU threads have ended, the disks
+ * have finished, and pc_boot() begins anew. */
+#include "hosts/linux/machine.h"
+#include "hosts/linux/disk.h"
+#include "hosts/linux/nic.h"
+#include "hosts/linux/signals.h"
+#include "hosts/linux/sys.h"
+#include "hosts/linux/unpack.h"
+
+#include "core/log.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STACK = 512 * KiB };
+
+/* ---- what the core asks of the loop */
+
+void host_alarm(struct vm *vm, u64 when)
+{
+	struct machine *m = vm->host_data;
+	if (m)
+		loop_alarm(&m->loop, when);
+}
+
+void host_stopped(struct vm *vm)
+{
+	struct machine *m = vm->host_data;
+	if (m)
+		loop_wake(&m->loop);
+}
+
+static void rang(void *vm)
+{
+	vm_tick(vm);
+}
+
+/* ---- the engine */
+
+static const struct engine *named(const char *name)
+{
+	for (unsigned i = 0; engines[i]; i++)
+		if (!strcmp(engines[i]->name, name))
+			return engines[i];
+	return NULL;
+}
+
+static const struct engine *pick(struct machine *m, const char *name)
+{
+	char why[200] = "";
+	bool any = !strcmp(name, "auto");
+	const struct engine *e = any ? NULL : named(name);
+	if (!any && !e) {
+		fail(E_INVAL, "engine %s: there is none of that name; try auto", name);
+		return NULL;
+	}
+	if (e && e->probe(why, sizeof(why))) {
+		fail(E_UNSUP, "engine %s: %s", name, why);
+		return NULL;
+	}
+	for (unsigned i = 0; !e && engines[i]; i++)
+		if (!engines[i]->probe(why, sizeof(why)))
+			e = engines[i];
+	if (!e)
+		fail(E_UNSUP, "no engine can run here: %s", why);
+	m->engine_why = any ? "the best that can run here" : "asked for";
+	return e;
+}
+
+/* ---- files */
+
+static int open_module(struct machine *m, const char *text)
+{
+	unsigned i = m->cfg.nmodule;
+	size_t n = strcspn(text, " ");
+	if (n >= sizeof(m->module_path[i]))
+		return fail(E_INVAL, "module %s: too long a path", text);
+	memcpy(m->module_path[i], text, n);
+	int err = file_open(&m->module[i], "module", m->module_path[i]);
+	m->cfg.module[i] = (struct pc_module){ .data = m->module[i].data, .cmdline = text };
+	m->cfg.nmodule++;
+	return err;
+}
+
+static int open_files(struct machine *m)
+{
+	const struct options *o = m->opt;
+	int err = 0;
+	if (o->kernel)
+		err = file_open(&m->kernel, "kernel", o->kernel);
+	if (!err && o->initrd)
+		err = file_open(&m->initrd, "initrd", o->initrd);
+	if (!err && o->firmware)
+		err = file_open(&m->firmware, "firmware", o->firmware);
+	for (unsigned i = 0; !err && i < o->nmodule; i++)
+		err = open_module(m, o->module[i]);
+	return err;
+}
+
+/* A Linux kernel that was told nothing should at least be heard. */
+static const char *cmdline(const struct machine *m)
+{
+	if (m->opt->append)
+		return m->opt->append;
+	return unpack_is_bzimage(m->kernel.data) ? "console=ttyS0" : "";
+}
+
+/* ---- terminals */
+
+static void on_escape(void *arg, enum escape what)
+{
+	struct machine *m = arg;
+	if (what == ESC_QUIT)
+		machine_quit(m);
+	else
+		pc_power_button(m->pc);
+}
+
+static int open_out(struct machine *m, struct out *o, const char *what, const struct opt_tty *t)
+{
+	if (t->kind == STREAM_STDIO || t->kind == STREAM_DEFAULT)
+		return out_init_stdio(o, &m->loop);
+	if (t->kind == STREAM_FILE)
+		return out_init_file(o, &m->loop, what, t->path);
+	out_init(o, &m->loop, -1, false);
+	return 0;
+}
+
+static bool on_stdio(const struct machine *m)
+{
+	enum opt_stream k = m->opt->console.kind;
+	return k == STREAM_DEFAULT || k == STREAM_STDIO;
+}
+
+static int open_console(struct machine *m)
+{
+	const struct options *o = m->opt;
+	int err = open_out(m, &m->console_out, "console", &o->console);
+	if (err)
+		return err;
+	ring_open(&m->ring, o->name);
+	m->console_out.ring = &m->ring;
+	m->console_out.tap = o->console_tap;
+	m->console_out.tap_arg = o->tap_arg;
+	stream_init(&m->console, "console", &m->console_out, &m->loop);
+	m->cfg.com1 = &m->console.tty;
+	return 0;
+}
+
+/* The debug console shares the console's way out where both are stdout. */
+static int open_debugcon(struct machine *m)
+{
+	struct opt_tty t = m->opt->debugcon;
+	struct out *out = &m->console_out;
+	if (t.kind == STREAM_DEFAULT)
+		t.kind = m->opt->test_devices ? STREAM_STDIO : STREAM_NONE;
+	if (t.kind == STREAM_NONE)
+		return 0;
+	if (t.kind != STREAM_STDIO || !on_stdio(m)) {
+		int err = open_out(m, &m->debug_out, "debugcon", &t);
+		if (err)
+			return err;
+		out = &m->debug_out;
+	}
+	stream_init(&m->debug, "debugcon", out, &m->loop);
+	m->cfg.debugcon = &m->debug.tty;
+	return 0;
+}
+
+/* ---- disks and the network */
+
+static int open_disks(struct machine *m)
+{
+	const struct options *o = m->opt;
+	for (unsigned i = 0; i < o->ndisk; i++) {
+		struct disk *d = disk_open(&m->loop, o->disk[i].file, o->disk[i].readonly,
+					   DISK_AUTO);
+		if (!d)
+			return E_IO;
+		m->disk[m->ndisk++] = d;
+		m->cfg.disk[i] = (struct pc_disk){ .disk = d, .nvme = o->disk[i].nvme };
+	}
+	m->cfg.ndisk = m->ndisk;
+	return 0;
+}
+
+static int open_nic(struct machine *m)
+{
+	bool tap = m->opt->net == NET_TAP;
+	if (m->opt->net == NET_NONE)
+		return 0;
+	m->nic = tap ? nic_tap_open(&m->loop, m->opt) : nic_user_open(&m->loop, m->opt);
+	m->nic_close = tap ? nic_tap_close : nic_user_close;
+	if (!m->nic)
+		return E_IO;
+	m->cfg.nic[0] = m->nic;
+	m->cfg.nnic = 1;
+	return 0;
+}
+
+/* ---- the board */
+
+static u64 hash(const char *s, u64 h)
+{
+	while (*s)
+		h = (h ^ (u8)*s++) * 0x100000001b3ull; /* FNV-1a */
+	return h;
+}
+
+/* The same name is the same machine to the guest; each start is a new generation. */
+static void name_machine(struct machine *m)
+{
+	st64(m->cfg.uuid, hash(m->opt->name, 0xcbf29ce484222325ull));
+	st64(m->cfg.uuid + 8, hash(m->opt->name, 0x6c6f646765ull));
+	m->cfg.uuid[7] = (m->cfg.uuid[7] & 0x0f) | 0x80; /* RFC 9562: version 8 */
+	m->cfg.uuid[8] = (m->cfg.uuid[8] & 0x3f) | 0x80;
+	host_random(m->cfg.generation, sizeof(m->cfg.generation));
+}
+
+static void fill_config(struct machine *m)
+{
+	const struct options *o = m->opt;
+	struct pc_config *c = &m->cfg;
+	c->ram = o->memory;
+	c->ram_host = m->ram.p;
+	c->cpus = o->cpus;
+	c->kernel_name = o->kernel;
+	c->kernel = m->kernel.data;
+	c->initrd = m->initrd.data;
+	c->firmware = m->firmware.data;
+	c->cmdline = cmdline(m);
+	c->nport = o->nport;
+	memcpy(c->port, o->port, sizeof(c->port));
+	memcpy(c->port_name, o->port_name, sizeof(c->port_name));
+	c->noem = o->noem;
+	memcpy(c->oem, o->oem, sizeof(c->oem));
+	c->test_devices = o->test_devices;
+	name_machine(m);
+}
+
+static bool trace_one(struct machine *m, const char *name)
+{
+	bool all = !strcmp(name, "all"), found = all || !strcmp(name, "exits");
+	for (struct device *d = m->vm.devices; d; d = d->next)
+		if (all || !strcmp(d->name, name))
+			d->trace = found = true;
+	return found;
+}
+
+static int trace(struct machine *m)
+{
+	for (unsigned i = 0; i < m->opt->ntrace; i++)
+		if (!trace_one(m, m->opt->trace[i])) {
+			char list[400] = "exits, all";
+			for (struct device *d = m->vm.devices; d; d = d->next) {
+				size_t n = strlen(list);
+				snprintf(list + n, sizeof(list) - n, ", %s", d->name);
+			}
+			return fail(E_INVAL, "trace %s: no such device; there are %s",
+				    m->opt->trace[i], list);
+		}
+	if (m->opt->ntrace)
+		host_log_level(LOG_TRACE);
+	return 0;
+}
+
+static int build(struct machine *m, const struct engine *e)
+{
+	fill_config(m);
+	m->vm.host_data = m;
+	m->vm.no_reboot = m->opt->no_reboot;
+	m->vm_inited = true;
+	int err = vm_init(&m->vm, m->opt->name, e);
+	if (err)
+		return err;
+	m->pc = pc_init(&m->vm, &m->cfg);
+	return m->pc ? trace(m) : E_NOMEM;
+}
+
+static int (*const steps[])(struct machine *) = {
+	open_files, open_console, open_debugcon, open_disks, open_nic,
+};
+
+int machine_init(struct machine *m, const struct options *o)
+{
+	m->opt = o;
+	m->started = host_now();
+	m->ram.fd = m->ring.fd = m->loop.ep = -1;
+	int err = options_judge(o);
+	const struct engine *e = err ? NULL : pick(m, o->engine);
+	if (!e)
+		return err ? err : E_UNSUP;
+	if ((err = loop_init(&m->loop)))
+		return err;
+	m->loop.alarm = rang;
+	m->loop.alarm_arg = &m->vm;
+	signals_init(&m->loop);
+	for (unsigned i = 0; i < countof(steps); i++)
+		if ((err = steps[i](m)))
+			return err;
+	if ((err = host_ram_init(&m->ram, o->memory, o->overcommit)))
+		return err;
+	return build(m, e);
+}
+
+/* ---- running */
+
+static void *thread(void *arg)
+{
+	struct vcpu_thread *t = arg;
+	char name[16];
+	snprintf(name, sizeof(name), "vcpu%u", t->v->id);
+	pthread_setname_np(pthread_self(), name);
+	signals_block();
+	vcpu_run(t->v);
+	return NULL;
+}
+
+static int start(struct machine *m)
+{
+	pthread_attr_t a;
+	int err = 0;
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, STACK);
+	for (unsigned i = 0; !err && i < m->vm.nvcpu; i++) {
+		struct vcpu_thread *t = &m->thread[i];
+		*t = (struct vcpu_thread){ .m = m, .v = m->vm.vcpu[i] };
+		err = sys->thread(&t->id, &a, thread, t);
+		m->nthread += !err;
+	}
+	pthread_attr_destroy(&a);
+	if (err) {
+		fail(E_NOMEM, "vCPU %u: cannot start its thread: %s; see ulimit -u", m->nthread,
+		     strerror(err));
+		vm_stop(&m->vm, VM_FAILED);
+	}
+	return err;
+}
+
+static void join(struct machine *m)
+{
+	while (m->nthread)
+		pthread_join(m->thread[--m->nthread].id, NULL);
+}
+
+/* No request may outlive the run it belongs to. */
+static void drain(struct machine *m)
+{
+	u64 until = host_now() + 60 * SEC;
+	for (unsigned i = 0; i < m->ndisk; i++)
+		while (disk_busy(m->disk[i]) && host_now() < until)
+			loop_once(&m->loop, 100);
+}
+
+/* The kernel is unpacked for each boot and dropped after: its megabytes are not to
+ * stay in our memory while the guest has its own. */
+static int boot(struct machine *m)
+{
+	int err = 0;
+	if (m->kernel.data.p)
+		err = unpack_kernel(m->opt->kernel, m->kernel.data, &m->cfg.vmlinux);
+	if (!err)
+		err = pc_boot(m->pc);
+	unpack_free(&m->cfg.vmlinux);
+	file_forget(&m->kernel);
+	file_forget(&m->initrd);
+	for (unsigned i = 0; i < m->cfg.nmodule; i++)
+		file_forget(&m->module[i]);
+	if (!m->booted)
+		m->booted = host_now();
+	return err;
+}
+
+static void turn(struct machine *m)
+{
+	int sig = signals_quit();
+	if (m->quit || sig) {
+		m->quit = true;
+		vm_stop(&m->vm, VM_QUIT);
+	}
+	if (atomic_load(&m->vm.stop) == VM_RUNS)
+		loop_once(&m->loop, -1);
+	signals_work();
+}
+
+static int run_once(struct machine *m)
+{
+	if (boot(m))
+		return VM_FAILED;
+	start(m);
+	while (atomic_load(&m->vm.stop) == VM_RUNS)
+		turn(m);
+	join(m);
+	drain(m);
+	return atomic_load(&m->vm.stop);
+}
+
+static void tell_exits(struct machine *m)
+{
+	for (unsigned i = 0; i < m->vm.nvcpu; i++) {
+		const u64 *x = m->vm.vcpu[i]->exits;
+		log_line(LOG_TRACE, "vcpu%u exits: kick %llu, port %llu, mem %llu, step %llu, "
+			 "halt %llu, reset %llu, fail %llu", i, (unsigned long long)x[EXIT_KICK],
+			 (unsigned long long)x[EXIT_PORT], (unsigned long long)x[EXIT_MEM],
+			 (unsigned long long)x[EXIT_STEP], (unsigned long long)x[EXIT_HALT],
+			 (unsigned long long)x[EXIT_RESET], (unsigned long long)x[EXIT_FAIL]);
+	}
+}
+
+static int status(struct machine *m, int why)
+{
+	switch (why) {
+	case VM_OFF:
+	case VM_RESET: /* and it may not reboot */
+		return EXIT_OFF;
+	case VM_EXIT_CODE:
+		return m->vm.exit_code & 0xff;
+	case VM_QUIT:
+		return EXIT_QUIT;
+	default:
+		return EXIT_OURS;
+	}
+}
+
+int machine_run(struct machine *m)
+{
+	int why;
+	if (on_stdio(m)) {
+		int err = stream_stdin(&m->console, on_escape, m);
+		if (err)
+			return EXIT_OURS;
+	}
+	do {
+		why = run_once(m);
+	} while (why == VM_RESET && !m->opt->no_reboot && !m->quit && !signals_quit());
+	if (m->quit || signals_quit())
+		why = VM_QUIT;
+	if (m->opt->ntrace)
+		tell_exits(m);
+	return status(m, why);
+}
+
+void machine_quit(struct machine *m)
+{
+	m->quit = true;
+	loop_wake(&m->loop);
+}
+
+void machine_fini(struct machine *m)
+{
+	for (unsigned i = 0; i < m->ndisk; i++)
+		disk_close(m->disk[i]);
+	if (m->nic)
+		m->nic_close(m->nic);
+	stream_fini(&m->console);
+	stream_fini(&m->debug);
+	out_fini(&m->console_out);
+	out_fini(&m->debug_out);
+	ring_close(&m->ring);
+	if (m->pc)
+		pc_fini(m->pc);
+	if (m->vm_inited)
+		vm_fini(&m->vm);
+	unpack_free(&m->cfg.vmlinux);
+	file_close(&m->kernel);
+	file_close(&m->initrd);
+	file_close(&m->firmware);
+	for (unsigned i = 0; i < PC_MODULES; i++)
+		file_close(&m->module[i]);
+	host_ram_fini(&m->ram);
+	signals_fini();
+	loop_fini(&m->loop);
+	*m = (struct machine){ 0 };
+}

@@ -1,0 +1,54 @@
+/* A machine that runs on this place: options in, exit status out.
+ *
+ * The calling thread becomes the event loop; each vCPU has its own thread. */
+#ifndef HOSTS_LINUX_MACHINE_H
+#define HOSTS_LINUX_MACHINE_H
+
+#include "core/pc.h"
+#include "hosts/linux/file.h"
+#include "hosts/linux/linux.h"
+#include "hosts/linux/loop.h"
+#include "hosts/linux/options.h"
+#include "hosts/linux/ring.h"
+#include "hosts/linux/tty.h"
+
+enum {
+	EXIT_OFF = 0,        /* the guest powered off */
+	EXIT_OURS = 125,     /* an error of lodge's */
+	EXIT_QUIT = 130,     /* the user ended it */
+};
+
+struct machine {
+	const struct options *opt;
+	const char *engine_why;      /* why this engine was taken, after machine_init */
+	struct loop loop;
+	struct vm vm;
+	bool vm_inited;
+	struct pc *pc;
+	struct pc_config cfg;
+	struct host_ram ram;
+	struct file kernel, initrd, firmware, module[PC_MODULES];
+	char module_path[PC_MODULES][256];
+	struct ring ring;
+	struct out console_out, debug_out;
+	struct stream console, debug;
+	unsigned ndisk;
+	struct disk *disk[PC_DISKS];
+	struct nic *nic;
+	void (*nic_close)(struct nic *);
+	struct vcpu_thread { struct machine *m; struct vcpu *v; pthread_t id; } thread[VCPU_MAX];
+	unsigned nthread;
+	bool quit;
+	u64 started, booted;         /* host_now() at machine_init and at the first instruction */
+};
+
+/* m is the caller's, zeroed.  On error call machine_fini all the same. */
+int machine_init(struct machine *, const struct options *);
+int machine_run(struct machine *);   /* until it ends: the exit status */
+void machine_fini(struct machine *);
+void machine_quit(struct machine *); /* any thread */
+
+/* The engines that this program has, in order of preference; NULL ends the list. */
+extern const struct engine *const engines[];
+
+#endif

@@ -1,0 +1,71 @@
+/* All that a user may choose of a run, filled by whoever parses: the command
+ * line, a YAML file, a test.  Strings and arrays are the filler's and outlive the
+ * machine. */
+#ifndef HOSTS_LINUX_OPTIONS_H
+#define HOSTS_LINUX_OPTIONS_H
+
+#include "core/pc.h"
+
+enum { OPT_FORWARDS = 64, OPT_TRACE = 32 };
+
+struct opt_disk {
+	const char *file;
+	bool readonly, nvme;
+};
+struct opt_forward {             /* [ADDR:]HOST:GUEST[/udp] */
+	char addr[48];           /* IPv4 or IPv6 as text; "" is 127.0.0.1 */
+	u16 host, guest;
+	bool udp;
+};
+enum opt_net { NET_NONE, NET_USER, NET_TAP };
+/* by default the console is stdio, and the debug console too with test_devices */
+enum opt_stream { STREAM_DEFAULT, STREAM_NONE, STREAM_STDIO, STREAM_FILE };
+struct opt_tty {
+	enum opt_stream kind;
+	const char *path;        /* STREAM_FILE */
+};
+
+struct options {
+	const char *name;        /* of the VM */
+	const char *engine;      /* "auto", "interp" */
+	const char *kernel, *initrd, *append, *firmware; /* files; NULL: none */
+	unsigned nmodule;
+	const char *module[PC_MODULES]; /* "FILE ARGS" */
+	u64 memory;              /* bytes */
+	bool overcommit;
+	unsigned cpus;
+	unsigned ndisk;
+	struct opt_disk disk[PC_DISKS];
+	enum opt_net net;
+	const char *tap;         /* NET_TAP: the interface */
+	unsigned nforward;
+	struct opt_forward forward[OPT_FORWARDS];
+	struct opt_tty console, debugcon;
+	bool no_reboot, test_devices;
+	unsigned ntrace;
+	const char *trace[OPT_TRACE]; /* device names, "exits", "all" */
+	unsigned verbose;        /* 1: info lines */
+
+	/* for commands that are more than a plain machine; not on run's command line */
+	unsigned nport;          /* virtio console ports of the caller's own making */
+	struct tty *port[PC_PORTS];
+	const char *port_name[PC_PORTS];
+	unsigned noem;
+	const char *oem[PC_OEM]; /* SMBIOS type 11 strings */
+	void (*console_tap)(void *, const u8 *, size_t n); /* sees what the console says; any thread */
+	void *tap_arg;
+};
+
+void options_default(struct options *);
+
+/* Words to values; E_INVAL after the error was said.  The text may be kept. */
+int option_size(const char *what, const char *text, u64 *bytes);     /* K M G T suffix; none: M */
+int option_number(const char *what, const char *text, u64 min, u64 max, u64 *n);
+int option_disk(struct options *, char *text);       /* FILE[,ro][,if=nvme|virtio]; cut up */
+int option_net(struct options *, const char *text);  /* user, tap:NAME, none */
+int option_forward(struct options *, const char *text);
+int option_tty(const char *what, const char *text, struct opt_tty *); /* stdio, file:PATH, none */
+int option_trace(struct options *, char *text);      /* comma-separated; cut up */
+int options_judge(const struct options *);           /* what no single word can tell */
+
+#endif
