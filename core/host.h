@@ -73,6 +73,8 @@ struct disk {
 };
 struct disk_ops {
 	void (*submit)(struct disk *, struct disk_req *); /* any thread; may not block long */
+	void (*drain)(struct disk *);  /* returns when every request it had is done(); NULL: it
+					* never has one.  No lock held, no vCPU runs */
 };
 
 /* ---- network */
