@@ -197,7 +197,8 @@ static int enter(struct boot *b, u64 rip, u32 code)
 	x->rflags = FLAG_1;
 	x->cr0 = CR0_PE | CR0_ET;
 	x->cr3 = x->cr4 = x->efer = 0;
-	v->valid = v->dirty = X86_ALL;
+	v->valid |= X86_ALL;
+	v->dirty |= X86_ALL;
 	return 0;
 }
 

@@ -7,7 +7,7 @@
  *                         firmware's copy
  *   1 MiB       to 3 GiB  RAM
  *   0xc0000000  512 MiB   PCI memory, 32 bit
- *   0xe0000000  256 MiB   PCI configuration (ECAM), buses 0 to 255
+ *   0xe0000000  1 MiB     PCI configuration (ECAM), bus 0
  *   0xfec00000            I/O APIC        0xfee00000   local APICs, MSIs
  *   0xff000000  16 MiB    firmware, ending at 4 GiB
  *   4 GiB       ...       the rest of RAM, to 1 TiB + 1 GiB at most
@@ -27,7 +27,7 @@
 #define MAP_PCI32 0xc0000000ull
 #define MAP_PCI32_LEN 0x20000000ull
 #define MAP_ECAM 0xe0000000ull
-#define MAP_ECAM_LEN 0x10000000ull
+#define MAP_ECAM_LEN 0x100000ull
 #define MAP_IOAPIC 0xfec00000ull
 #define MAP_LAPIC 0xfee00000ull
 #define MAP_TESTDEV 0xff000000ull
@@ -59,20 +59,13 @@ enum {                            /* ISA interrupts: PIC pins, and I/O APIC pins
 	IRQ_SCI = 9,
 	IRQ_AUX = 12,
 };
-enum { GSI_PIT = 2, GSI_PCI = 16, PCI_LINES = 8 };
+enum { GSI_PIT = 2, GSI_PCI = 16, PCI_LINES = 4 };
 
-/* INTx of a PCI device is one of eight lines: I/O APIC pins 16 to 23, and one of
+/* INTx of slot s, pin p is line (s + p) % 4: I/O APIC pins 16 to 19, and one of
  * two level-triggered PIC interrupts for guests without an I/O APIC. */
-static inline unsigned map_intx_line(unsigned slot, unsigned pin)
-{
-	return (slot + pin) % PCI_LINES;
-}
-static inline unsigned map_intx_irq(unsigned line)
-{
-	return line & 1 ? 11 : 10;
-}
+enum { IRQ_PCI_EVEN = 10, IRQ_PCI_ODD = 11 };
 
-enum { GPE_VMGENID = 5 };         /* the GPE0 bit */
+enum { GPE_LEN = 4, GPE_VMGENID = 5 }; /* GPE0: 2 bytes of status, 2 of enable; its bit */
 
 enum {                            /* PCI slots on bus 0 */
 	SLOT_HOST = 0,
