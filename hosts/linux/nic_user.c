@@ -1,0 +1,313 @@
+/* A network in user space, by libslirp: no privilege, no interface on the host.
+ *
+ * libslirp is not made for threads: only the loop's thread calls it.  Frames that
+ * vCPU threads send wait in a bounded queue; so do frames for which the guest has
+ * no room.  A full queue drops, as a wire does. */
+#include "hosts/linux/nic.h"
+#include "hosts/linux/frames.h"
+
+#include <errno.h>
+#include <slirp/libslirp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MTU = 65520 };
+
+struct user_timer {
+	SlirpTimerCb fire;
+	void *arg;
+	u64 when;                /* host_now(), ~0: not set */
+	struct user_timer *next;
+};
+
+struct user_nic {
+	struct nic nic;
+	struct loop *loop;
+	struct loop_hook hook;
+	struct loop_work work;
+	bool hooked;
+	Slirp *slirp;
+	struct user_timer *timers;
+	struct frames to_slirp, to_guest;
+};
+
+/* ---- what libslirp calls, on the loop's thread */
+
+/* Tried again at once: ready() may have come between the guest's no and here. */
+static void keep(struct user_nic *u, const void *frame, size_t n)
+{
+	if (frames_put(&u->to_guest, &(struct span){ (void *)frame, n }, 1))
+		loop_defer(u->loop, &u->work);
+}
+
+static ssize_t send_packet(const void *frame, size_t n, void *arg)
+{
+	static const struct nic_hdr plain;
+	struct user_nic *u = arg;
+	if (!u->nic.recv)
+		return (ssize_t)n;
+	if (!frames_empty(&u->to_guest) || !u->nic.recv(u->nic.dev, &plain, frame, n))
+		keep(u, frame, n);
+	return (ssize_t)n;
+}
+
+static void guest_error(const char *msg, void *arg)
+{
+	host_log(LOG_TRACE, msg);
+}
+
+static int64_t clock_get_ns(void *arg)
+{
+	return (int64_t)host_now();
+}
+
+static void *timer_new(SlirpTimerCb cb, void *cb_arg, void *arg)
+{
+	struct user_nic *u = arg;
+	struct user_timer *t = calloc(1, sizeof(*t));
+	if (!t)
+		host_panic("out of memory");
+	*t = (struct user_timer){ cb, cb_arg, ~0ull, u->timers };
+	return u->timers = t;
+}
+
+static void timer_free(void *timer, void *arg)
+{
+	struct user_nic *u = arg;
+	for (struct user_timer **p = &u->timers; *p; p = &(*p)->next)
+		if (*p == timer) {
+			*p = (*p)->next;
+			break;
+		}
+	free(timer);
+}
+
+static void timer_mod(void *timer, int64_t ms, void *arg)
+{
+	((struct user_timer *)timer)->when = ms < 0 ? 0 : (u64)ms * (SEC / 1000);
+}
+
+static void poll_fd(int fd, void *arg)
+{
+}
+
+static void notify(void *arg)
+{
+	loop_wake(((struct user_nic *)arg)->loop);
+}
+
+static const SlirpCb callbacks = {
+	.send_packet = send_packet,
+	.guest_error = guest_error,
+	.clock_get_ns = clock_get_ns,
+	.timer_new = timer_new,
+	.timer_free = timer_free,
+	.timer_mod = timer_mod,
+	.register_poll_fd = poll_fd,
+	.unregister_poll_fd = poll_fd,
+	.notify = notify,
+};
+
+/* ---- waiting, together with the loop */
+
+static const struct {
+	int slirp;
+	short poll;
+} bits[] = {
+	{ SLIRP_POLL_IN, POLLIN }, { SLIRP_POLL_OUT, POLLOUT }, { SLIRP_POLL_PRI, POLLPRI },
+	{ SLIRP_POLL_ERR, POLLERR }, { SLIRP_POLL_HUP, POLLHUP },
+};
+
+static int add_poll(int fd, int events, void *arg)
+{
+	struct user_nic *u = arg;
+	short e = 0;
+	for (unsigned i = 0; i < countof(bits); i++)
+		if (events & bits[i].slirp)
+			e |= bits[i].poll;
+	return loop_poll(u->loop, fd, e);
+}
+
+static int get_revents(int index, void *arg)
+{
+	struct user_nic *u = arg;
+	short e = loop_polled(u->loop, index);
+	int events = 0;
+	for (unsigned i = 0; i < countof(bits); i++)
+		if (e & bits[i].poll)
+			events |= bits[i].slirp;
+	return events;
+}
+
+static void before(struct loop_hook *h, struct loop *l, int *ms)
+{
+	struct user_nic *u = container_of(h, struct user_nic, hook);
+	u32 wait = *ms < 0 ? UINT32_MAX : (u32)*ms;
+	u64 now = host_now();
+	slirp_pollfds_fill(u->slirp, &wait, add_poll, u);
+	for (struct user_timer *t = u->timers; t; t = t->next)
+		if (t->when != ~0ull) {
+			u64 left = t->when > now ? (t->when - now) / (SEC / 1000) + 1 : 0;
+			wait = (u32)min_u64(wait, left);
+		}
+	*ms = wait > INT32_MAX ? -1 : (int)wait;
+}
+
+static void fire(struct user_nic *u)
+{
+	u64 now = host_now();
+	for (struct user_timer *t = u->timers, *next; t; t = next) {
+		next = t->next;
+		if (t->when <= now) {
+			t->when = ~0ull;
+			t->fire(t->arg);
+		}
+	}
+}
+
+static void after(struct loop_hook *h, struct loop *l)
+{
+	struct user_nic *u = container_of(h, struct user_nic, hook);
+	slirp_pollfds_poll(u->slirp, 0, get_revents, u);
+	fire(u);
+}
+
+/* ---- the guest's side */
+
+static bool to_slirp(void *arg, const void *frame, size_t n)
+{
+	struct user_nic *u = arg;
+	slirp_input(u->slirp, frame, (int)n);
+	return true;
+}
+
+static bool to_guest(void *arg, const void *frame, size_t n)
+{
+	static const struct nic_hdr plain;
+	struct user_nic *u = arg;
+	return u->nic.recv(u->nic.dev, &plain, frame, n);
+}
+
+static void work(struct loop_work *w)
+{
+	struct user_nic *u = container_of(w, struct user_nic, work);
+	bool more = u->nic.recv && frames_take(&u->to_guest, to_guest, u);
+	more |= frames_take(&u->to_slirp, to_slirp, u);
+	if (more)
+		loop_defer(u->loop, w);
+}
+
+static void nic_send(struct nic *nic, const struct nic_hdr *h, const struct span *s, unsigned n)
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	frames_put(&u->to_slirp, s, n);
+	loop_defer(u->loop, &u->work);
+}
+
+static void ready(struct nic *nic)
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	if (!frames_empty(&u->to_guest))
+		loop_defer(u->loop, &u->work);
+}
+
+static const struct nic_ops ops = { .send = nic_send, .ready = ready };
+
+/* ---- opening */
+
+static struct in_addr ip4(u8 d)
+{
+	return (struct in_addr){ htonl(0x0a000200u | d) };
+}
+
+static struct in6_addr ip6(u8 last)
+{
+	return (struct in6_addr){ .s6_addr = { 0xfe, 0xc0, [15] = last } };
+}
+
+static Slirp *new_slirp(struct user_nic *u, const struct options *o)
+{
+	SlirpConfig c = {
+		.version = 1,
+		.in_enabled = true,
+		.vnetwork = ip4(0),
+		.vnetmask = { htonl(0xffffff00u) },
+		.vhost = ip4(2),
+		.vdhcp_start = ip4(15),
+		.vnameserver = ip4(3),
+		.in6_enabled = true,
+		.vprefix_addr6 = ip6(0),
+		.vprefix_len = 64,
+		.vhost6 = ip6(2),
+		.vnameserver6 = ip6(3),
+		.vhostname = o->name,
+		.if_mtu = MTU,
+		.if_mru = MTU,
+	};
+	return slirp_new(&c, &callbacks, u);
+}
+
+static int publish(struct user_nic *u, const struct opt_forward *f)
+{
+	const char *addr = f->addr[0] ? f->addr : "127.0.0.1";
+	struct in_addr host;
+	if (inet_pton(AF_INET, addr, &host) != 1)
+		return fail(E_UNSUP, "port %s: only IPv4 addresses can be published on", addr);
+	if (!slirp_add_hostfwd(u->slirp, f->udp, host, f->host, ip4(15), f->guest))
+		return 0;
+	return fail(E_BUSY, "port %s:%u: %s%s", addr, f->host, strerror(errno),
+		    errno == EADDRINUSE ? "; choose another one in front of the colon" :
+		    errno == EACCES ? "; ports below 1024 are for root, choose a higher one" :
+		    errno == EADDRNOTAVAIL ? "; this host has no such address" : "");
+}
+
+static int init(struct user_nic *u, const struct options *o)
+{
+	int err = frames_init(&u->to_slirp);
+	if (!err)
+		err = frames_init(&u->to_guest);
+	if (err)
+		return err;
+	u->slirp = new_slirp(u, o);
+	if (!u->slirp)
+		return fail(E_NOMEM, "net user: libslirp does not start");
+	for (unsigned i = 0; !err && i < o->nforward; i++)
+		err = publish(u, &o->forward[i]);
+	if (err)
+		return err;
+	u->hook = (struct loop_hook){ .before = before, .after = after };
+	loop_hook(u->loop, &u->hook);
+	u->hooked = true;
+	return 0;
+}
+
+struct nic *nic_user_open(struct loop *l, const struct options *o)
+{
+	struct user_nic *u = host_alloc(sizeof(*u));
+	if (!u) {
+		fail(E_NOMEM, "net user: out of memory");
+		return NULL;
+	}
+	u->nic = (struct nic){ .ops = &ops, .name = "user", .mtu = MTU };
+	u->loop = l;
+	u->work.run = work;
+	nic_mac(u->nic.mac, o->name);
+	if (init(u, o)) {
+		nic_user_close(&u->nic);
+		return NULL;
+	}
+	return &u->nic;
+}
+
+void nic_user_close(struct nic *nic)
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	if (u->hooked)
+		loop_unhook(u->loop, &u->hook);
+	if (u->slirp)
+		slirp_cleanup(u->slirp);
+	frames_fini(&u->to_slirp);
+	frames_fini(&u->to_guest);
+	host_free(u, sizeof(*u));
+}
