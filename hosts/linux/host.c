@@ -187,6 +187,14 @@ void host_log_level(enum log_level l)
 	log_level = (int)l;
 }
 
+/* The place in a file that the line is about; only while one thread runs. */
+static char log_prefix[300];
+
+void host_log_prefix(const char *text)
+{
+	snprintf(log_prefix, sizeof(log_prefix), "%s", text);
+}
+
 /* One writev, so that lines of several threads do not mix. */
 void host_log(enum log_level l, const char *line)
 {
@@ -195,12 +203,13 @@ void host_log(enum log_level l, const char *line)
 	};
 	if ((int)l > log_level)
 		return;
-	struct iovec v[3] = {
+	struct iovec v[4] = {
 		{ (void *)prefix[l], strlen(prefix[l]) },
+		{ log_prefix, strlen(log_prefix) },
 		{ (void *)line, strlen(line) },
 		{ (void *)"\n", 1 },
 	};
-	if (writev(2, v, 3) < 0)
+	if (writev(2, v, 4) < 0)
 		return; /* nobody reads: nothing to be done about it */
 }
 

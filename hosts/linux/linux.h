@@ -7,6 +7,9 @@
 /* Lines above this level are not said. */
 void host_log_level(enum log_level);
 
+/* Goes in front of every line until it is "": where in a file a value stands. */
+void host_log_prefix(const char *text);
+
 /* Whoever must see to something before the process dies by a panic or a fatal
  * signal (the terminal) says so here.  Async-signal-safe functions only. */
 void host_at_death(void (*fn)(void));

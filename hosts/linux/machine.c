@@ -150,6 +150,7 @@ static int open_console(struct machine *m)
 	m->console_out.tap_arg = o->tap_arg;
 	stream_init(&m->console, "console", &m->console_out, &m->loop);
 	m->cfg.com1 = &m->console.tty;
+	m->cfg.com2 = o->com2;
 	return 0;
 }
 

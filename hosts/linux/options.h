@@ -47,6 +47,7 @@ struct options {
 	unsigned verbose;        /* 1: info lines */
 
 	/* for commands that are more than a plain machine; not on run's command line */
+	struct tty *com2;        /* the second serial port; NULL: not connected */
 	unsigned nport;          /* virtio console ports of the caller's own making */
 	struct tty *port[PC_PORTS];
 	const char *port_name[PC_PORTS];
