@@ -17,7 +17,8 @@ enum mode {
 /* Opcode maps; struct insn.map */
 enum { MAP_1B, MAP_0F, MAP_0F38, MAP_0F3A, MAP_3DNOW };
 
-enum { REG_NONE = 16, REG_RIP = 17 };   /* base and index besides 0..15 */
+enum { REG_NONE = 16, REG_RIP = 17 };   /* base and index besides 0..15: x86.zero, x86.rip */
+enum { REG_HIGH = 16 };                 /* byte registers AH CH DH BH are 16..19 */
 
 enum insn_flags {
 	INSN_LOCK = 1, INSN_REP = 2, INSN_REPNE = 4, /* F0, F3, F2 as prefixes */
@@ -25,6 +26,8 @@ enum insn_flags {
 	INSN_MEM = 128,          /* modrm names memory */
 	INSN_SEGOV = 256,        /* a segment override was given */
 	INSN_END = 512,          /* decoder's hint: a block ends behind it */
+	INSN_FLAT = 1024,        /* MEM: the linear address is the sum of base, index and disp */
+	INSN_NEAR = 2048,        /* near branch: DONE_BRANCH from it means rip changed and no more */
 };
 
 struct insn {
@@ -37,7 +40,8 @@ struct insn {
 	u8 seg;                  /* enum sreg that the memory operand uses by default or override */
 	u8 modrm;                /* raw, 0 without one */
 	u8 reg, rm;              /* with REX/VEX bits; rm valid when !MEM; for opcodes with the
-				  * register in the opcode byte, rm is that register */
+				  * register in the opcode byte, rm is that register; byte operands
+				  * of integer instructions: REG_HIGH + n for AH CH DH BH */
 	u8 base, index, scale;   /* MEM: index is shifted left by scale 0..3 */
 	u8 pp;                   /* mandatory prefix: 0, 1 = 66, 2 = F3, 3 = F2 */
 	u8 vvvv, vl, vw;         /* VEX: register (not inverted), L (0 = 128), W; vw is also REX.W */

@@ -85,6 +85,7 @@ enum { XSAVE_SIZE = 832, XSAVE_HDR = 512, XSAVE_YMM = 576 };
 
 struct x86 {
 	u64 r[16];
+	u64 zero;             /* always 0: what an absent base or index reads (insn.h, REG_NONE) */
 	u64 rip;
 	u64 rflags;           /* inside core/x86 the six arithmetic flags are kept in emul:
 				 use rflags_get(), rflags_set() (flags.h) there */
