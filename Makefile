@@ -33,9 +33,10 @@ ALL_CFLAGS := -std=c17 $(OPT) $(WARN) -I. -fno-strict-aliasing -MMD -MP $(SANFLA
 FREE := -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) -fno-stack-protector
 HOSTED := -D_GNU_SOURCE
 
-PKGS := liburing slirp libfyaml jansson liblz4 liblzma libzstd zlib
+# libslirp.pc asks for glib.pc, which we do not need: the library is named below
+PKGS := liburing libfyaml jansson liblz4 liblzma libzstd zlib
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS = $(shell pkg-config --libs $(PKGS))
+PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lslirp
 
 src = $(wildcard $(addsuffix /*.c,$(1)))
 obj = $(patsubst %,$B/%.o,$(basename $(1)))
