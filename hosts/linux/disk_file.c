@@ -224,7 +224,18 @@ static void submit(struct disk *disk, struct disk_req *r)
 		pool_submit(d, r);
 }
 
-static const struct disk_ops ops = { .submit = submit };
+/* On the loop's thread, but not from inside the loop: completions come to us here. */
+static void drain(struct disk *disk)
+{
+	struct file_disk *d = container_of(disk, struct file_disk, disk);
+	while (disk_busy(disk))
+		if (d->ring.on)
+			uring_wait(d, 1);
+		else
+			usleep(200);
+}
+
+static const struct disk_ops ops = { .submit = submit, .drain = drain };
 
 bool disk_busy(struct disk *disk)
 {
@@ -444,8 +455,7 @@ struct disk *disk_open(struct loop *l, const char *path, bool readonly, enum dis
 void disk_close(struct disk *disk)
 {
 	struct file_disk *d = container_of(disk, struct file_disk, disk);
-	while (disk_busy(disk))
-		loop_once(d->loop, 10);
+	drain(disk);
 	pool_fini(d);
 	uring_fini(d);
 	if (d->fd >= 0 && !d->disk.readonly && d->disk.sectors)

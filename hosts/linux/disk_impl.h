@@ -61,5 +61,6 @@ void pool_submit(struct file_disk *, struct disk_req *);
 int uring_init(struct file_disk *);                          /* E_UNSUP, unsaid: not here */
 void uring_fini(struct file_disk *);
 void uring_submit(struct file_disk *, struct disk_req *);
+void uring_wait(struct file_disk *, int ms);                 /* for completions, and does them */
 
 #endif

@@ -7,6 +7,7 @@
 #include "hosts/linux/sys.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -92,6 +93,13 @@ static void completions(struct loop_fd *f, unsigned events)
 	u->inside -= n;
 	hand_over(d);
 	pthread_mutex_unlock(&u->lock);
+}
+
+void uring_wait(struct file_disk *d, int ms)
+{
+	struct pollfd p = { .fd = d->ring.event, .events = POLLIN };
+	if (poll(&p, 1, ms) > 0)
+		completions(&d->ring.event_fd, EPOLLIN);
 }
 
 static int join_loop(struct file_disk *d)

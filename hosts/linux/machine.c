@@ -353,10 +353,8 @@ static void join(struct machine *m)
 /* No request may outlive the run it belongs to. */
 static void drain(struct machine *m)
 {
-	u64 until = host_now() + 60 * SEC;
 	for (unsigned i = 0; i < m->ndisk; i++)
-		while (disk_busy(m->disk[i]) && host_now() < until)
-			loop_once(&m->loop, 100);
+		m->disk[i]->ops->drain(m->disk[i]);
 }
 
 /* The kernel is unpacked for each boot and dropped after: its megabytes are not to
