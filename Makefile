@@ -48,7 +48,9 @@ LIBS := $B/libengines.a $B/libcore.a $B/libpending.a
 
 .DEFAULT_GOAL := lodge
 .DELETE_ON_ERROR:
-.PHONY: lodge run check unit layers test bench fuzz install clean need-build need-test
+FUZZ_SECONDS ?= 30
+export FUZZ_SECONDS
+.PHONY: lodge run check unit layers headers tour host-tests test bench fuzz install clean need-build need-test
 .SECONDARY:
 
 lodge: $B/lodge
@@ -107,7 +109,18 @@ unit: $(UNIT_BIN)
 layers: $B/libcore.a $B/libengines.a
 	@scripts/layers $B
 
-check: unit layers
+headers:
+	@scripts/headers
+tour:
+	@scripts/tour
+
+# Seconds, no root: what a change should pass before it is committed.
+check: unit layers headers tour host-tests
+
+# Everything.  Packages first, then a second make that sees them.
+test: need-test
+	@$(MAKE) --no-print-directory -j2 lodge
+	@scripts/test-all
 
 clean:
 	rm -rf build lodge
