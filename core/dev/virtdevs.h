@@ -1,0 +1,18 @@
+/* The virtio devices, as the board makes them: NULL after the error was said.  Names are
+ * kept, not copied. */
+#ifndef CORE_DEV_VIRTDEVS_H
+#define CORE_DEV_VIRTDEVS_H
+
+#include "core/dev/pci.h"
+
+struct rng *rng_new(struct vm *, struct pci *, const char *name);
+struct blk *blk_new(struct vm *, struct pci *, const char *name, struct disk *);
+struct net *net_new(struct vm *, struct pci *, const char *name, struct nic *);
+
+/* Ports without a name (NULL) have none; ports without a tty are there and closed. */
+struct console *console_new(struct vm *, struct pci *, const char *name, unsigned nport,
+			    struct tty *const port[], const char *const port_name[]);
+/* The terminal behind a port has this size now; any thread, no lock held. */
+void console_resize(struct console *, unsigned port, u16 cols, u16 rows);
+
+#endif
