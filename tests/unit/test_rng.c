@@ -28,7 +28,7 @@ static void test_fills(void **s)
 	u64 at = vd_alloc(&d, 8192);
 	struct piece p[] = {{at, 100, D_WRITE}, {at + 200, 6000, D_WRITE}};
 	u8 *m = fake_ram(d.vm) + at;
-	u32 head, len;
+	u32 head = 0, len = 0;
 	unsigned zero = 0;
 
 	ring_add(&d.ring[0], p, 2);

@@ -80,7 +80,7 @@ static void judge_chain(void)
 
 static void test_direct(void **s)
 {
-	u32 head, len;
+	u32 head = 0, len = 0;
 
 	memcpy(fake_ram(t.vm) + DATA, "0123456789abcdef", 16);
 	assert_false(virtq_pop(&t.q, &t.c));
@@ -111,7 +111,7 @@ static void test_indirect(void **s)
 
 static void test_many_rounds_wrap(void **s)
 {
-	u32 head, len;
+	u32 head = 0, len = 0;
 
 	for (unsigned i = 0; i < 70000; i++) {
 		u16 h = ring_add(&t.r, &out_in[1], 1);
@@ -171,7 +171,7 @@ static void test_avail_event(void **s)
 
 static void test_fill_and_flush(void **s)
 {
-	u32 head, len;
+	u32 head = 0, len = 0;
 
 	for (int i = 0; i < 3; i++) {
 		ring_add(&t.r, &out_in[1], 1);
