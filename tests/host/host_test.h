@@ -53,13 +53,13 @@ static inline void make_file(const char *path, const void *p, size_t n, off_t si
 }
 
 /* What fn says on stderr. */
-static inline const char *said(void (*fn)(void *), void *arg)
+static inline const char *said(void (*fn)(void *), const void *arg)
 {
 	static char text[4096];
 	FILE *f = tmpfile();
 	int old = dup(2);
 	dup2(fileno(f), 2);
-	fn(arg);
+	fn((void *)arg);
 	dup2(old, 2);
 	close(old);
 	rewind(f);
