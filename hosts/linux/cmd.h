@@ -8,5 +8,7 @@ struct cmd {
 };
 
 int cmd_run(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 
 #endif
