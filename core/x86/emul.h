@@ -107,9 +107,9 @@ bool emul_can_nmi(const struct vcpu *);
 enum done emul_deliver(struct vcpu *);
 
 /* Helpers for handlers: fill emul.fault and return DONE_FAULT. */
-enum done raise(struct vcpu *, enum vector);                  /* no error code */
+enum done raise_vec(struct vcpu *, enum vector);              /* no error code */
 enum done raise_code(struct vcpu *, enum vector, u32 error);  /* with one */
 static inline enum done raise_gp(struct vcpu *v) { return raise_code(v, VEC_GP, 0); }
-static inline enum done raise_ud(struct vcpu *v) { return raise(v, VEC_UD); }
+static inline enum done raise_ud(struct vcpu *v) { return raise_vec(v, VEC_UD); }
 
 #endif
