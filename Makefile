@@ -122,6 +122,15 @@ test: need-test
 	@$(MAKE) --no-print-directory -j2 lodge
 	@scripts/test-all
 
+bench: need-test
+	@$(MAKE) --no-print-directory -j2 lodge
+	@python3 bench/bench.py
+
+install: lodge
+	install -D -m 755 lodge $(DESTDIR)$(PREFIX)/bin/lodge
+	install -D -m 644 docs/lodge.1 $(DESTDIR)$(PREFIX)/share/man/man1/lodge.1
+	install -D -m 644 docs/lodge.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lodge
+
 clean:
 	rm -rf build lodge
 
