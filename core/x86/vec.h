@@ -23,8 +23,8 @@
 exec_fn *vec_lookup(struct insn *);
 
 /* The stub cache (emul.native); fini takes a half-made one. */
-int native_init(struct vcpu *);
-void native_fini(struct vcpu *);
+int vec_init(struct vcpu *);
+void vec_fini(struct vcpu *);
 
 /* xsave as after power-on (SDM vol. 3, table 10-1): FCW 40H, MXCSR 1F80H. */
 void vec_reset(struct x86 *);
