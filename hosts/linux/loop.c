@@ -138,6 +138,20 @@ void loop_defer(struct loop *l, struct loop_work *w)
 		loop_wake(l);
 }
 
+void loop_cancel(struct loop *l, struct loop_work *w)
+{
+	pthread_mutex_lock(&l->lock);
+	for (struct loop_work **p = &l->work; w->queued && *p; p = &(*p)->next)
+		if (*p == w) {
+			*p = w->next;
+			if (!*p)
+				l->work_end = p;
+			w->queued = false;
+			break;
+		}
+	pthread_mutex_unlock(&l->lock);
+}
+
 void loop_alarm(struct loop *l, u64 when)
 {
 	struct itimerspec t = { 0 };
@@ -149,22 +163,31 @@ void loop_alarm(struct loop *l, u64 when)
 	timerfd_settime(l->timer, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-/* Only what was queued by now: work that queues itself again waits its turn. */
-static void work(struct loop *l)
+static struct loop_work *next_work(struct loop *l)
 {
 	pthread_mutex_lock(&l->lock);
 	struct loop_work *w = l->work;
-	l->work = NULL;
-	l->work_end = &l->work;
-	pthread_mutex_unlock(&l->lock);
-	while (w) {
-		struct loop_work *next = w->next;
-		pthread_mutex_lock(&l->lock);
+	if (w) {
 		w->queued = false;
-		pthread_mutex_unlock(&l->lock);
-		w->run(w);
-		w = next;
+		if (!(l->work = w->next))
+			l->work_end = &l->work;
 	}
+	pthread_mutex_unlock(&l->lock);
+	return w;
+}
+
+/* Work that queues itself again must not keep descriptors waiting. */
+static void work(struct loop *l)
+{
+	enum { AT_ONCE = 32 };
+	struct loop_work *w;
+	for (unsigned i = 0; i < AT_ONCE && (w = next_work(l)); i++)
+		w->run(w);
+	pthread_mutex_lock(&l->lock);
+	bool left = l->work;
+	pthread_mutex_unlock(&l->lock);
+	if (left)
+		loop_wake(l);
 }
 
 static int wait_hooked(struct loop *l, int ms)

@@ -59,6 +59,7 @@ int loop_poll(struct loop *, int fd, short events); /* from before(): an index, 
 short loop_polled(const struct loop *, int index);  /* from after() */
 
 void loop_defer(struct loop *, struct loop_work *); /* any thread; once until it ran */
+void loop_cancel(struct loop *, struct loop_work *); /* before its memory goes */
 void loop_wake(struct loop *);                      /* any thread, signal handlers too */
 void loop_alarm(struct loop *, u64 when);           /* any thread; host_now(), ~0 none */
 

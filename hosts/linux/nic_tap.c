@@ -151,6 +151,7 @@ void nic_tap_close(struct nic *nic)
 {
 	struct tap_nic *t = container_of(nic, struct tap_nic, nic);
 	loop_del(t->loop, &t->fd);
+	loop_cancel(t->loop, &t->work);
 	if (t->fd.fd >= 0)
 		close(t->fd.fd);
 	host_free(t, sizeof(*t));

@@ -305,6 +305,7 @@ void nic_user_close(struct nic *nic)
 	struct user_nic *u = container_of(nic, struct user_nic, nic);
 	if (u->hooked)
 		loop_unhook(u->loop, &u->hook);
+	loop_cancel(u->loop, &u->work);
 	if (u->slirp)
 		slirp_cleanup(u->slirp);
 	frames_fini(&u->to_slirp);

@@ -182,6 +182,7 @@ void out_fini(struct out *o)
 	while (!send(o) && room(o, PATIENCE_MS))
 		;
 	loop_del(o->loop, &o->wait);
+	loop_cancel(o->loop, &o->work);
 	if (o->mine && o->wait.fd >= 0)
 		close(o->wait.fd);
 	o->loop = NULL;

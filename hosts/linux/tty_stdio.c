@@ -185,6 +185,7 @@ void stream_fini(struct stream *s)
 	if (!s->loop)
 		return;
 	loop_del(s->loop, &s->in);
+	loop_cancel(s->loop, &s->work);
 	if (s->terminal) {
 		term_restore();
 		is_raw = 0;
