@@ -1,6 +1,6 @@
 /* The engines of this program, the best first. */
+#include "engines/interp/interp.h"
 #include "hosts/linux/machine.h"
 
-extern const struct engine engine_interp;
 
 const struct engine *const engines[] = { &engine_interp, NULL };
