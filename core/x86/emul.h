@@ -94,6 +94,10 @@ void x86_sipi(struct vcpu *, u8 vector);
  * it may raise.  Called by the vCPU's thread with no lock held.
  * Returns DONE_NEXT, DONE_HALT or DONE_SHUTDOWN. */
 enum done emul_step(struct vcpu *);
+/* The same without delivery: fetches, decodes and executes one instruction, devices
+ * as emul.devices says.  DONE_FAULT: emul.fault tells, and rip is where the frame
+ * would have it.  For tests. */
+enum done emul_exec(struct vcpu *);
 
 /* Delivers vcpu->irq / vcpu->nmi through the IDT; only while
  * emul_can_irq() / emul_can_nmi().  DONE_SHUTDOWN possible. */

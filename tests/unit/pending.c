@@ -6,6 +6,7 @@ W void emul_fini(struct vcpu *v) { }
 W void emul_sync_in(struct vcpu *v) { }
 W void emul_sync_out(struct vcpu *v) { }
 W enum done emul_step(struct vcpu *v) { return DONE_SHUTDOWN; }
+W enum done emul_exec(struct vcpu *v) { return DONE_SHUTDOWN; }
 W void x86_reset(struct vcpu *v) { }
 W void x86_init(struct vcpu *v) { }
 W void x86_sipi(struct vcpu *v, u8 n) { }
