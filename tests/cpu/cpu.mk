@@ -1,0 +1,30 @@
+# The emulator against the CPU this runs on.
+#   make oracle                 builds it
+#   make test-cpu               1,000,000 trials in 64-bit mode, then 32- and 16-bit mode
+#   make test-cpu N=1000000000  as many as time allows; SEED= for other ones
+.PHONY: oracle test-cpu
+N ?= 1000000
+SEED ?= 1
+ZYDIS := $(if $(wildcard /usr/include/Zydis/Zydis.h),yes)
+CPU_OBJ := $(addprefix $B/tests/cpu/,oracle.o gen.o form.o tables.o real.o emulated.o stub.o)
+
+oracle: $B/tests/cpu/oracle
+$B/tests/cpu/%.o: tests/cpu/%.S tests/cpu/layout.h
+	@mkdir -p $(@D)
+	$(call say,AS)
+	$Q$(CC) -I. -c -o $@ $<
+# a signal may come with the vector's FS base still in place: no stack protector
+$B/tests/cpu/%.o: tests/cpu/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$Q$(CC) $(ALL_CFLAGS) $(HOSTED) $(if $(ZYDIS),-DHAVE_ZYDIS) -fno-stack-protector \
+		-Wno-missing-prototypes -c -o $@ $<
+$B/tests/cpu/oracle: $(CPU_OBJ) $B/tests/unit/fake.o $(LIBS)
+	$(call say,LD)
+	$Q$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+		-Wl,--end-group -lcmocka $(if $(ZYDIS),-lZydis) -lpthread
+
+test-cpu: $B/tests/cpu/oracle
+	$< -n $(N) --seed $(SEED) --mode 64 --jobs 2
+	$< -n $$(($(N) / 4)) --seed $(SEED) --mode 32 --jobs 2
+	$< -n $$(($(N) / 8)) --seed $(SEED) --mode 16 --jobs 2

@@ -1,0 +1,148 @@
+/* Runs trials in the emulator: a VM of 1 MiB whose page tables put memory where
+ * the native side has it, in user mode. */
+#include "tests/cpu/trial.h"
+#include "core/vm.h"
+#include "tests/unit/fake.h"
+
+/* Physical: page tables from 0x1000, data pages, code pages. */
+enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT_DATA = 0x4000, PT_CODE = 0x5000,
+       DATA = 0x10000, CODE = 0x20000, RAM_SIZE = 1 << 20 };
+#define PTE_P  1ull
+#define PTE_W  2ull
+#define PTE_US 4ull
+#define PTE_A  0x20ull
+#define PTE_D  0x40ull
+#define PTE_NX (1ull << 63)
+
+static struct vm *vm;
+static struct vcpu *vcpu;
+static u8 *ram;
+static u32 used_at, used_n;
+
+static void paging(void)
+{
+	u64 dir = PTE_P | PTE_W | PTE_US | PTE_A;
+
+	st64(ram + PML4, PDPT | dir);
+	st64(ram + PDPT, PD | dir);
+	st64(ram + PD + (DATA_BASE >> 21) * 8, PT_DATA | dir);
+	st64(ram + PD + (CODE_BASE >> 21) * 8, PT_CODE | dir);
+	for (u64 i = 0; i < NPAGES; i++)
+		st64(ram + PT_DATA + (data_page[i] >> 12) * 8,
+		     (DATA + i * PAGE_SIZE) | PTE_P | (i == 2 ? 0 : PTE_W) | PTE_US | PTE_A |
+			     PTE_D | PTE_NX);
+	for (u64 i = 0; i < 2; i++)
+		st64(ram + PT_CODE + i * 8, (CODE + i * PAGE_SIZE) | PTE_P | PTE_US | PTE_A);
+}
+
+void emulated_init(void)
+{
+	vm = fake_vm(1, RAM_SIZE);
+	vcpu = vm->vcpu[0];
+	ram = fake_ram(vm);
+	paging();
+	memset(ram + CODE, 0xcc, CODE_SPAN);
+}
+
+static struct seg segment(u16 sel)
+{
+	enum { USER = SEG_P | 3 << SEG_DPL_SHIFT | SEG_S | SEG_RW | SEG_A };
+	switch (sel) {
+	case SEL_CS64: return (struct seg){0, ~0u, USER | SEG_CODE | SEG_L | SEG_G, sel};
+	case SEL_CS32: return (struct seg){0, ~0u, USER | SEG_CODE | SEG_DB | SEG_G, sel};
+	case SEL_DS: return (struct seg){0, ~0u, USER | SEG_DB | SEG_G, sel};
+	case SEL_CODE16: return (struct seg){CODE_BASE, CODE_SPAN - 1, USER | SEG_CODE, sel};
+	case SEL_DATA16: return (struct seg){DATA_BASE, 0xffff, USER, sel};
+	case SEL_SMALL: return (struct seg){DATA_BASE + 0x100, 0xfff, USER | SEG_DB, sel};
+	case SEL_BIG: return (struct seg){DATA_BASE - 0x1000, ~0u, USER | SEG_DB | SEG_G, sel};
+	case SEL_DOWN: return (struct seg){DATA_BASE, 0x7ff, USER | SEG_CE | SEG_DB, sel};
+	case SEL_LIMIT: return (struct seg){0, DATA_BASE + 0xfff, USER | SEG_DB | SEG_G, sel};
+	}
+	return (struct seg){0, 0, SEG_NULL | 3 << SEG_DPL_SHIFT, sel};
+}
+
+static void load_state(const struct trial *t)
+{
+	struct x86 *x = &vcpu->x86;
+
+	memcpy(x->r, t->in.r, sizeof x->r);
+	x->rip = t->in.rip;
+	x->rflags = t->in.rflags;
+	x->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
+	x->cr3 = PML4;
+	x->cr4 = CR4_PAE | CR4_PGE | CR4_DE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP |
+		 CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_MCE;
+	x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+	x->xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+	x->cr2 = 0;
+	x->shadow = false;
+	for (int i = 0; i < 6; i++)
+		x->seg[i] = segment(t->in.sel[i]);
+	if (t->mode == 64) {
+		x->seg[FS].base = t->in.fsbase;
+		x->seg[GS].base = t->in.gsbase;
+	}
+	x->tr = (struct seg){0, 0x67, SEG_P | 11, 0x40};
+	memcpy(x->xsave, t->in.xsave, XSAVE_SIZE);
+	vcpu->valid = X86_ALL;
+	vcpu->dirty = X86_ALL;
+}
+
+static void load_memory(const struct trial *t, const struct outcome *o)
+{
+	u8 *code = ram + CODE, b[BYTES + 16];
+	unsigned n = t->form.len ? t->form.len : t->n;
+
+	memset(code + used_at, 0xcc, used_n);
+	memcpy(b, t->bytes, n);
+	if (t->form.len)
+		n += trial_exit(t, b + n);
+	used_at = t->at;
+	used_n = min_u64(n, CODE_SPAN - t->at);
+	memcpy(code + used_at, b, used_n);
+	for (int i = 0; i < NPAGES; i++)
+		memcpy(ram + DATA + i * PAGE_SIZE, o->mem[i], PAGE_SIZE);
+}
+
+static void store_state(const struct trial *t, struct outcome *o)
+{
+	const struct x86 *x = &vcpu->x86;
+
+	memcpy(o->cpu.r, x->r, sizeof x->r);
+	o->cpu.rip = x->rip;
+	o->cpu.rflags = x->rflags;
+	for (int i = 0; i < 6; i++)
+		o->cpu.sel[i] = x->seg[i].sel;
+	o->cpu.fsbase = x->seg[FS].base;
+	o->cpu.gsbase = x->seg[GS].base;
+	memcpy(o->cpu.xsave, x->xsave, XSAVE_SIZE);
+	xsave_canon(o->cpu.xsave);
+	for (int i = 0; i < NPAGES; i++)
+		memcpy(o->mem[i], ram + DATA + i * PAGE_SIZE, PAGE_SIZE);
+}
+
+void emulated_run(const struct trial *t, struct outcome *o)
+{
+	enum done d;
+	int rounds = 0;
+
+	load_state(t);
+	load_memory(t, o);
+	emul_sync_in(vcpu);
+	vcpu->emul.devices = true;
+	do /* repeated string instructions may stop to let interrupts in */
+		d = emul_exec(vcpu);
+	while (d <= DONE_BRANCH && vcpu->x86.rip == t->in.rip && ++rounds < 100000);
+	emul_sync_out(vcpu);
+	store_state(t, o);
+	o->vec = VEC_NONE;
+	o->err = o->cr2 = 0;
+	if (d == DONE_FAULT) {
+		o->vec = vcpu->emul.fault.vector;
+		o->err = vcpu->emul.fault.has_error ? vcpu->emul.fault.error : 0;
+		o->cr2 = o->vec == VEC_PF ? vcpu->emul.fault.cr2 : 0;
+	} else if (d > DONE_BRANCH || rounds >= 100000) {
+		o->vec = VEC_HANG;
+		o->err = d;
+	}
+}

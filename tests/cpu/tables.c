@@ -1,0 +1,238 @@
+/* What cannot be compared, and why: instructions left out, and flags and fields
+ * that the manuals leave undefined. */
+#include "tests/cpu/trial.h"
+
+enum { ANY = -1, MEM = 1, REG = 2, EITHER = 3 };
+struct rule {
+	s8 map;
+	s16 first, last;         /* opcodes */
+	s8 reg;                  /* ModRM.reg & 7 or ANY */
+	u8 where;                /* MEM, REG, EITHER: EITHER also without ModRM */
+	s8 pp;                   /* mandatory prefix or ANY */
+	u8 modes;                /* bit 0: 16, 1: 32, 2: 64 */
+	const char *why;
+};
+#define ALL 7
+
+static const struct rule left_out[] = {
+	/* leave user mode, or the kernel answers instead of the CPU */
+	{M_1B, 0xcd, 0xcd, ANY, EITHER, ANY, ALL, "INT n: delivery, not execution"},
+	{M_1B, 0xce, 0xce, ANY, EITHER, ANY, ALL, "INTO: delivery, not execution"},
+	{M_1B, 0xf1, 0xf1, ANY, EITHER, ANY, ALL, "INT1: single-step trap of the kernel"},
+	{M_0F, 0x05, 0x05, ANY, EITHER, ANY, ALL, "SYSCALL leaves"},
+	{M_0F, 0x34, 0x35, ANY, EITHER, ANY, ALL, "SYSENTER, SYSEXIT leave"},
+	{M_0F, 0x00, 0x00, 0, EITHER, ANY, ALL, "SLDT: UMIP, emulated by the kernel"},
+	{M_0F, 0x00, 0x00, 1, EITHER, ANY, ALL, "STR: UMIP, emulated by the kernel"},
+	{M_0F, 0x01, 0x01, 0, MEM, ANY, ALL, "SGDT: UMIP, emulated by the kernel"},
+	{M_0F, 0x01, 0x01, 1, MEM, ANY, ALL, "SIDT: UMIP, emulated by the kernel"},
+	{M_0F, 0x01, 0x01, 4, EITHER, ANY, ALL, "SMSW: UMIP, emulated by the kernel"},
+	{M_0F, 0x01, 0x01, ANY, REG, ANY, ALL, "0F 01 with registers: depends on the machine"},
+	/* differ from run to run or between machines */
+	{M_0F, 0xa2, 0xa2, ANY, EITHER, ANY, ALL, "CPUID: two different machines"},
+	{M_0F, 0x31, 0x31, ANY, EITHER, ANY, ALL, "RDTSC: time"},
+	{M_0F, 0x33, 0x33, ANY, EITHER, ANY, ALL, "RDPMC: counters"},
+	{M_0F, 0xc7, 0xc7, 6, REG, ANY, ALL, "RDRAND: random; SENDUIPI"},
+	{M_0F, 0xc7, 0xc7, 7, REG, ANY, ALL, "RDSEED: random; RDPID: where we run"},
+	{M_0F, 0xc7, 0xc7, 6, MEM, ANY, ALL, "VMPTRLD and relatives: no VMX here"},
+	{M_0F, 0xc7, 0xc7, 7, MEM, ANY, ALL, "VMPTRST: no VMX here"},
+	{M_0F, 0x78, 0x79, ANY, EITHER, ANY, ALL, "VMREAD, VMWRITE, SSE4A: by vendor"},
+	{M_0F, 0x02, 0x03, ANY, EITHER, ANY, ALL, "LAR, LSL: contents of the kernel's GDT"},
+	{M_0F, 0x00, 0x00, 4, EITHER, ANY, ALL, "VERR: contents of the kernel's GDT"},
+	{M_0F, 0x00, 0x00, 5, EITHER, ANY, ALL, "VERW: contents of the kernel's GDT"},
+	/* segments: the VM has no such descriptor tables */
+	{M_1B, 0x8e, 0x8e, ANY, EITHER, ANY, ALL, "MOV to a segment register: descriptor tables"},
+	{M_1B, 0x07, 0x07, ANY, EITHER, ANY, ALL, "POP ES: descriptor tables"},
+	{M_1B, 0x17, 0x17, ANY, EITHER, ANY, ALL, "POP SS: descriptor tables"},
+	{M_1B, 0x1f, 0x1f, ANY, EITHER, ANY, ALL, "POP DS: descriptor tables"},
+	{M_0F, 0xa1, 0xa1, ANY, EITHER, ANY, ALL, "POP FS: descriptor tables"},
+	{M_0F, 0xa9, 0xa9, ANY, EITHER, ANY, ALL, "POP GS: descriptor tables"},
+	{M_1B, 0xc4, 0xc5, ANY, MEM, ANY, ALL, "LES, LDS: descriptor tables"},
+	{M_0F, 0xb2, 0xb2, ANY, MEM, ANY, ALL, "LSS: descriptor tables"},
+	{M_0F, 0xb4, 0xb5, ANY, MEM, ANY, ALL, "LFS, LGS: descriptor tables"},
+	{M_1B, 0x9a, 0x9a, ANY, EITHER, ANY, ALL, "far call: descriptor tables"},
+	{M_1B, 0xea, 0xea, ANY, EITHER, ANY, ALL, "far jump: descriptor tables"},
+	{M_1B, 0xca, 0xcb, ANY, EITHER, ANY, ALL, "far return: descriptor tables"},
+	{M_1B, 0xcf, 0xcf, ANY, EITHER, ANY, ALL, "IRET: descriptor tables"},
+	{M_1B, 0xff, 0xff, 3, MEM, ANY, ALL, "far call: descriptor tables"},
+	{M_1B, 0xff, 0xff, 5, MEM, ANY, ALL, "far jump: descriptor tables"},
+	/* transactions */
+	{M_1B, 0xc7, 0xc7, 7, REG, ANY, ALL, "XBEGIN: not offered"},
+	{M_1B, 0xc6, 0xc6, 7, REG, ANY, ALL, "XABORT: not offered"},
+	/* features the emulator does not offer */
+	{M_0F, 0x0d, 0x0d, ANY, REG, ANY, ALL, "reserved NOP or #UD by vendor"},
+	{M_0F, 0x18, 0x1f, ANY, REG, ANY, ALL, "hint space: CET, MPX by machine"},
+	{M_0F, 0x1a, 0x1b, ANY, EITHER, ANY, ALL, "MPX: not offered"},
+	{M_0F, 0x1c, 0x1c, 0, MEM, ANY, ALL, "CLDEMOTE: a hint by machine"},
+	{M_0F, 0xae, 0xae, 4, EITHER, 2, ALL, "PTWRITE: not offered"},
+	{M_0F, 0xae, 0xae, 5, REG, 2, ALL, "INCSSP: not offered"},
+	{M_0F, 0xae, 0xae, 6, EITHER, 2, ALL, "CLRSSBSY, UMONITOR: not offered"},
+	{M_0F, 0xae, 0xae, 6, REG, 1, ALL, "TPAUSE: not offered"},
+	{M_0F, 0xae, 0xae, 6, REG, 3, ALL, "UMWAIT: not offered"},
+	{M_0F, 0xae, 0xae, 6, MEM, 1, ALL, "CLWB: a machine may not have it"},
+	{M_0F, 0xc7, 0xc7, 3, MEM, ANY, ALL, "XRSTORS: privileged, not offered"},
+	{M_0F, 0xc7, 0xc7, 5, MEM, ANY, ALL, "XSAVES: privileged, not offered"},
+	{M_0F, 0x0e, 0x0f, ANY, EITHER, ANY, ALL, "3DNow!: not offered"},
+	{M_0F, 0x01, 0x01, 5, MEM, ANY, ALL, "RSTORSSP: not offered"},
+	{M_38, 0x82, 0x82, ANY, EITHER, ANY, ALL, "INVPCID: privileged"},
+	{M_38, 0x80, 0x81, ANY, EITHER, ANY, ALL, "INVEPT, INVVPID: no VMX here"},
+	{M_38, 0xf5, 0xf6, ANY, EITHER, 1, ALL, "WRUSS: not offered"},
+	{M_38, 0xf6, 0xf6, ANY, EITHER, 0, ALL, "WRSS: not offered"},
+	{M_38, 0xf8, 0xf8, ANY, EITHER, ANY, ALL, "MOVDIR64B, ENQCMD: not offered"},
+	{M_38, 0xf9, 0xf9, ANY, EITHER, ANY, ALL, "MOVDIRI: not offered"},
+	{M_38, 0xfc, 0xfc, ANY, EITHER, ANY, ALL, "AADD and relatives: not offered"},
+	{M_38, 0xd8, 0xd8, ANY, EITHER, 2, ALL, "AES key locker: not offered"},
+	{M_38, 0xdc, 0xdf, ANY, EITHER, 2, ALL, "AES key locker: not offered"},
+	{M_38, 0xfa, 0xfb, ANY, EITHER, 2, ALL, "AES key locker: not offered"},
+	{M_VEX2, 0x49, 0x4b, ANY, EITHER, ANY, ALL, "AMX: not offered"},
+	{M_VEX2, 0x5c, 0x5e, ANY, EITHER, ANY, ALL, "AMX: not offered"},
+	{M_VEX2, 0x6c, 0x6c, ANY, EITHER, ANY, ALL, "AMX: not offered"},
+	{M_VEX2, 0x50, 0x53, ANY, EITHER, ANY, ALL, "AVX-VNNI: not offered"},
+	{M_VEX2, 0x72, 0x72, ANY, EITHER, ANY, ALL, "AVX-NE-CONVERT: not offered"},
+	{M_VEX2, 0xb0, 0xb1, ANY, EITHER, ANY, ALL, "AVX-NE-CONVERT: not offered"},
+	{M_VEX2, 0xb4, 0xb5, ANY, EITHER, ANY, ALL, "AVX-IFMA: not offered"},
+	{M_VEX2, 0xd2, 0xd3, ANY, EITHER, ANY, ALL, "AVX-VNNI-INT16: not offered"},
+	{M_VEX2, 0xe0, 0xef, ANY, EITHER, ANY, ALL, "CMPccXADD: not offered"},
+	{M_VEX1, 0x30, 0x4f, ANY, EITHER, ANY, ALL, "mask registers: AVX-512 is not offered"},
+	{M_VEX1, 0x90, 0x93, ANY, EITHER, ANY, ALL, "mask registers: AVX-512 is not offered"},
+	{M_VEX1, 0x98, 0x99, ANY, EITHER, ANY, ALL, "mask registers: AVX-512 is not offered"},
+	{M_VEX3, 0x30, 0x33, ANY, EITHER, ANY, ALL, "mask registers: AVX-512 is not offered"},
+	{M_MAPS, 0, 255, ANY, EITHER, ANY, ALL, "VEX map other than 1 to 3: by machine"},
+};
+
+static bool matches(const struct rule *r, const struct form *f)
+{
+	return (r->map == f->map || (r->map == ANY)) && f->op >= r->first && f->op <= r->last &&
+	       (r->reg == ANY || r->reg == (f->reg & 7)) &&
+	       (r->where == EITHER || (f->has_modrm && (r->where == MEM) == f->mem)) &&
+	       (r->pp == ANY || r->pp == f->pp) && r->modes & f->mode / 16;
+}
+
+/* A locked access over two cache lines traps or crawls on some machines. */
+static bool split_lock(const struct trial *t)
+{
+	const struct form *f = &t->form;
+	bool locks = f->lock || (f->map == M_1B && (f->op & 0xfe) == 0x86);
+	return locks && f->mem && (t->ea & 63) + 16 > 64;
+}
+
+const char *skip_before(const struct trial *t)
+{
+	const struct form *f = &t->form;
+	if (f->evex)
+		return "EVEX: AVX-512 is not offered";
+	for (unsigned i = 0; i < countof(left_out); i++)
+		if (matches(&left_out[i], f))
+			return left_out[i].why;
+	if (f->map == M_1B && f->op == 0x8f && (f->reg & 7))
+		return "XOP: by vendor";
+	if (split_lock(t))
+		return "split lock";
+	u64 lo = STUB_BASE, hi = STATE_TOP;
+	if (t->has_ea && t->ea + 4096 > lo && t->ea < hi + 4096)
+		return "operand on the stub's own pages";
+	return NULL;
+}
+
+static bool only_57(u64 a)
+{
+	return ((s64)(a << 16) >> 16) != (s64)a && ((s64)(a << 7) >> 7) == (s64)a;
+}
+
+const char *skip_after(const struct trial *t, const struct outcome *n, const struct outcome *e)
+{
+	if (n->vec == VEC_DB)
+		return "single step after POPF";
+	if (n->vec == VEC_HANG)
+		return "runs on";
+	if (n->vec == VEC_PF && only_57(n->cr2))
+		return "canonical only with 5-level paging";
+	return NULL;
+}
+
+/* ---- flags */
+
+enum {
+	CF = FLAG_CF, PF = FLAG_PF, AF = FLAG_AF, ZF = FLAG_ZF, SF = FLAG_SF, OF = FLAG_OF,
+};
+static const struct {
+	s8 map;
+	u8 first, last;
+	s8 reg, pp;
+	u32 undefined;
+} flags[] = {
+	/* OR AND XOR TEST: AF */
+	{M_1B, 0x08, 0x0d, ANY, ANY, AF}, {M_1B, 0x20, 0x25, ANY, ANY, AF},
+	{M_1B, 0x30, 0x35, ANY, ANY, AF}, {M_1B, 0x84, 0x85, ANY, ANY, AF},
+	{M_1B, 0xa8, 0xa9, ANY, ANY, AF}, {M_1B, 0x80, 0x83, 1, ANY, AF},
+	{M_1B, 0x80, 0x83, 4, ANY, AF}, {M_1B, 0x80, 0x83, 6, ANY, AF},
+	{M_1B, 0xf6, 0xf7, 0, ANY, AF}, {M_1B, 0xf6, 0xf7, 1, ANY, AF},
+	/* MUL IMUL: all but CF, OF; DIV IDIV: all */
+	{M_1B, 0xf6, 0xf7, 4, ANY, SF | ZF | AF | PF}, {M_1B, 0xf6, 0xf7, 5, ANY, SF | ZF | AF | PF},
+	{M_1B, 0xf6, 0xf7, 6, ANY, FLAGS_ARITH}, {M_1B, 0xf6, 0xf7, 7, ANY, FLAGS_ARITH},
+	{M_1B, 0x69, 0x69, ANY, ANY, SF | ZF | AF | PF}, {M_1B, 0x6b, 0x6b, ANY, ANY, SF | ZF | AF | PF},
+	{M_0F, 0xaf, 0xaf, ANY, ANY, SF | ZF | AF | PF},
+	/* DAA DAS: OF; AAA AAS: OF SF ZF PF; AAM AAD: OF AF CF */
+	{M_1B, 0x27, 0x27, ANY, ANY, OF}, {M_1B, 0x2f, 0x2f, ANY, ANY, OF},
+	{M_1B, 0x37, 0x37, ANY, ANY, OF | SF | ZF | PF}, {M_1B, 0x3f, 0x3f, ANY, ANY, OF | SF | ZF | PF},
+	{M_1B, 0xd4, 0xd5, ANY, ANY, OF | AF | CF},
+	/* BT BTS BTR BTC: all but CF and ZF */
+	{M_0F, 0xa3, 0xa3, ANY, ANY, OF | SF | AF | PF}, {M_0F, 0xab, 0xab, ANY, ANY, OF | SF | AF | PF},
+	{M_0F, 0xb3, 0xb3, ANY, ANY, OF | SF | AF | PF}, {M_0F, 0xbb, 0xbb, ANY, ANY, OF | SF | AF | PF},
+	{M_0F, 0xba, 0xba, ANY, ANY, OF | SF | AF | PF},
+	/* BSF BSR: all but ZF; TZCNT LZCNT (F3): all but CF and ZF */
+	{M_0F, 0xbc, 0xbd, ANY, 2, OF | SF | AF | PF},
+	{M_0F, 0xbc, 0xbd, ANY, 0, CF | OF | SF | AF | PF},
+	{M_0F, 0xbc, 0xbd, ANY, 1, CF | OF | SF | AF | PF},
+	{M_0F, 0xbc, 0xbd, ANY, 3, CF | OF | SF | AF | PF},
+	/* BMI: ANDN, BLSR BLSMSK BLSI, BZHI: AF PF; BEXTR: AF SF PF (VEX 38 F7, pp 0) */
+	{M_VEX2, 0xf2, 0xf3, ANY, ANY, AF | PF}, {M_VEX2, 0xf5, 0xf5, ANY, 0, AF | PF},
+	{M_VEX2, 0xf7, 0xf7, ANY, 0, AF | SF | PF},
+};
+
+static int shift_count(const struct trial *t)
+{
+	const struct form *f = &t->form;
+	unsigned m = f->osize == 8 ? 63 : 31;
+	if (f->map == M_1B && (f->op & 0xfc) == 0xd0)
+		return f->op & 2 ? t->in.r[RCX] & m : 1;
+	if (f->map == M_1B && (f->op & 0xfe) == 0xc0)
+		return f->imm & m;
+	if (f->map == M_0F && (f->op == 0xa4 || f->op == 0xac))
+		return f->imm & m;
+	if (f->map == M_0F && (f->op == 0xa5 || f->op == 0xad))
+		return t->in.r[RCX] & m;
+	return -1;
+}
+
+/* Rotates leave OF undefined but for one bit; shifts AF always, OF but for one
+ * bit, CF when all bits are gone.  A count of 0 changes nothing. */
+static u32 shift_flags(const struct trial *t, int count)
+{
+	const struct form *f = &t->form;
+	unsigned bits = f->map == M_1B && !(f->op & 1) ? 8 : 8 * f->osize, op = f->reg & 7;
+	if (!count)
+		return 0;
+	u32 u = count > 1 ? OF : 0;
+	if (f->map == M_0F)
+		return u | AF | (count > (int)bits ? FLAGS_ARITH : 0);
+	if (op < 4)
+		return u;
+	return u | AF | (count >= (int)bits && op != 7 ? CF : 0);
+}
+
+u64 undefined_flags(const struct trial *t, const struct outcome *n)
+{
+	const struct form *f = &t->form;
+	u64 u = FLAG_RF;
+	if (n->vec != VEC_NONE && n->vec != VEC_BP)
+		return u;
+	int count = shift_count(t);
+	if (count >= 0)
+		return u | shift_flags(t, count);
+	for (unsigned i = 0; i < countof(flags); i++)
+		if (flags[i].map == f->map && f->op >= flags[i].first && f->op <= flags[i].last &&
+		    (flags[i].reg == ANY || flags[i].reg == (f->reg & 7)) &&
+		    (flags[i].pp == ANY || flags[i].pp == f->pp))
+			u |= flags[i].undefined;
+	return u;
+}
