@@ -215,7 +215,7 @@ static void fwcfg_read(struct fwcfg *f, struct io *io)
 	if (io->addr == DATA)
 		io->val = read_byte(f);
 	else if (io->addr >= DMA_HIGH)
-		memcpy(&io->val, dma_signature + io->addr - DMA_HIGH, io->size);
+		memcpy(&io->val, dma_signature + (io->addr - DMA_HIGH), io->size);
 }
 
 static void fwcfg_io(struct device *dev, struct region *r, struct io *io)
