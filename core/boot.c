@@ -11,7 +11,7 @@ unsigned boot_e820(u64 ram, struct e820 map[BOOT_E820])
 
 	map[n++] = (struct e820){ 0, MAP_EBDA, E820_RAM };
 	map[n++] = (struct e820){ MAP_EBDA, MAP_VGA - MAP_EBDA, E820_RESERVED };
-	map[n++] = (struct e820){ MAP_ACPI, MAP_HIGH - MAP_ACPI, E820_RESERVED };
+	map[n++] = (struct e820){ MAP_GENERATION, MAP_HIGH - MAP_GENERATION, E820_RESERVED };
 	if (low > MAP_HIGH)
 		map[n++] = (struct e820){ MAP_HIGH, low - MAP_HIGH, E820_RAM };
 	map[n++] = (struct e820){ MAP_ECAM, MAP_ECAM_LEN, E820_RESERVED };

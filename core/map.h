@@ -3,8 +3,8 @@
  * Guest-physical memory:
  *   0           640 KiB   RAM (the last KiB of it: EBDA)
  *   0xa0000     128 KiB   nothing (a VGA card would be here)
- *   0xc0000     256 KiB   RAM: ACPI tables at 0xe0000, SMBIOS at 0xf0000, or the
- *                         firmware's copy
+ *   0xc0000     256 KiB   RAM: generation id at 0xdf000, ACPI tables at 0xe0000, SMBIOS
+ *                         at 0xf0000, or the firmware's copy
  *   1 MiB       to 3 GiB  RAM
  *   0xc0000000  512 MiB   PCI memory, 32 bit
  *   0xe0000000  1 MiB     PCI configuration (ECAM), bus 0
@@ -20,6 +20,7 @@
 #define MAP_EBDA 0x9fc00ull
 #define MAP_VGA 0xa0000ull
 #define MAP_SHADOW 0xc0000ull
+#define MAP_GENERATION 0xdf000ull
 #define MAP_ACPI 0xe0000ull
 #define MAP_SMBIOS 0xf0000ull
 #define MAP_HIGH 0x100000ull
@@ -67,12 +68,6 @@ enum { IRQ_PCI_EVEN = 10, IRQ_PCI_ODD = 11 };
 
 enum { GPE_LEN = 4, GPE_VMGENID = 5 }; /* GPE0: 2 bytes of status, 2 of enable; its bit */
 
-enum {                            /* PCI slots on bus 0 */
-	SLOT_HOST = 0,
-	SLOT_NIC = 1,             /* 8 of them */
-	SLOT_DISK = 9,            /* 16 */
-	SLOT_CONSOLE = 25,
-	SLOT_RNG = 26,
-};
+/* PCI slots of bus 0: 0 the bridge, then NICs, disks, console, entropy as they come. */
 
 #endif
