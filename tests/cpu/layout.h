@@ -28,6 +28,7 @@
 #define CPU_RUNNING 208
 #define CPU_FRESH   216 /* the exit stub was reached: the out state is whole */
 #define CPU_LAST    224 /* stub_near or stub_far, by LEGACY */
+#define CPU_ALARMS  232
 #define CPU_XSAVE   256
 
 /* Linux's own selectors, and ours in the LDT */

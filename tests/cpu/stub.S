@@ -145,19 +145,22 @@ stub_end:
 	 * AC are still the vector's */
 	.globl real_sigentry
 real_sigentry:
-	cmpl $0, IN(RUNNING)
-	je real_crash
-	cmp $14, %edi                   /* SIGALRM is only for a vector that hangs */
+	cmp $14, %edi                   /* SIGALRM ends only a vector that hangs: */
 	jne 1f
-	mov 168(%rdx), %rax             /* gregs[REG_RIP] */
+	mov 168(%rdx), %rax             /*  gregs[REG_RIP] is in the code pages */
 	sub $CODE_BASE, %rax
 	cmp $CODE_SPAN, %rax
-	jb 1f
-	add $CODE_BASE, %rax            /* 16-bit code: an offset */
+	jb 2f
+	add $CODE_BASE, %rax            /*  (16-bit code: an offset) */
 	cmp $CODE_SPAN, %rax
-	jb 1f
-	ret
-1:	pushq $2
+	jae 3f
+2:	incl OUT(ALARMS)                /*  for the second time */
+	cmpl $2, OUT(ALARMS)
+	jae 1f
+3:	ret
+1:	cmpl $0, IN(RUNNING)
+	je real_crash
+	pushq $2
 	popfq
 	segments_out
 	call real_signal

@@ -12,7 +12,7 @@ struct cpu {
 	u16 sel[6], pad[2];
 	u32 far_off;
 	u16 far_sel, pad2;
-	u64 legacy, host_rsp, host_fs, running, fresh, last, pad3[3];
+	u64 legacy, host_rsp, host_fs, running, fresh, last, alarms, pad3[2];
 	_Alignas(64) u8 xsave[XSAVE_SIZE];
 };
 _Static_assert(offsetof(struct cpu, sel) == CPU_SEL && offsetof(struct cpu, legacy) == CPU_LEGACY &&
