@@ -6,7 +6,7 @@
 N ?= 1000000
 SEED ?= 1
 ZYDIS := $(if $(wildcard /usr/include/Zydis/Zydis.h),yes)
-CPU_OBJ := $(addprefix $B/tests/cpu/,oracle.o gen.o form.o tables.o real.o emulated.o stub.o)
+CPU_OBJ := $(addprefix $B/tests/cpu/,oracle.o gen.o form.o tables.o real.o known.o emulated.o stub.o)
 
 oracle: $B/tests/cpu/oracle
 $B/tests/cpu/%.o: tests/cpu/%.S tests/cpu/layout.h
@@ -24,7 +24,14 @@ $B/tests/cpu/oracle: $(CPU_OBJ) $B/tests/unit/fake.o $(LIBS)
 	$Q$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group -lcmocka $(if $(ZYDIS),-lZydis) -lpthread
 
-test-cpu: $B/tests/cpu/oracle
+$B/tests/cpu/lengths: $B/tests/cpu/lengths.o $B/tests/unit/fake.o $(LIBS)
+	$(call say,LD)
+	$Q$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+		-Wl,--end-group -lcmocka -lZydis -lpthread
+
+test-cpu: $B/tests/cpu/oracle $(if $(ZYDIS),$B/tests/cpu/lengths)
+	$(if $(ZYDIS),$B/tests/cpu/lengths,@echo libzydis is not here: lengths are not compared)
+	$< --self -n 20000
 	$< -n $(N) --seed $(SEED) --mode 64 --jobs 2
 	$< -n $$(($(N) / 4)) --seed $(SEED) --mode 32 --jobs 2
 	$< -n $$(($(N) / 8)) --seed $(SEED) --mode 16 --jobs 2
