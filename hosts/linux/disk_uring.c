@@ -73,26 +73,43 @@ static void complete(struct file_disk *d, struct disk_req *r, int res)
 		pool_submit(d, r);
 }
 
-static void completions(struct loop_fd *f, unsigned events)
+enum { BATCH = 32 };
+struct result {
+	struct disk_req *r;
+	int res;
+};
+
+/* Under the lock, so that what the submitter wrote is seen here, whatever way the
+ * kernel took; and then there is room for those that wait. */
+static unsigned reap(struct file_disk *d, struct result *list)
 {
-	struct file_disk *d = container_of(f, struct file_disk, ring.event_fd);
 	struct disk_ring *u = &d->ring;
 	struct io_uring_cqe *c;
 	unsigned n = 0;
-	u64 count;
-	if (read(u->event, &count, sizeof(count)) < 0)
-		count = 0; /* somebody was faster */
-	while (!io_uring_peek_cqe(&u->ring, &c) && c) {
-		struct disk_req *r = io_uring_cqe_get_data(c);
-		int res = c->res;
-		io_uring_cqe_seen(&u->ring, c);
-		complete(d, r, res);
-		n++;
-	}
 	pthread_mutex_lock(&u->lock);
+	while (n < BATCH && !io_uring_peek_cqe(&u->ring, &c) && c) {
+		list[n++] = (struct result){ io_uring_cqe_get_data(c), c->res };
+		io_uring_cqe_seen(&u->ring, c);
+	}
 	u->inside -= n;
 	hand_over(d);
 	pthread_mutex_unlock(&u->lock);
+	return n;
+}
+
+static void completions(struct loop_fd *f, unsigned events)
+{
+	struct file_disk *d = container_of(f, struct file_disk, ring.event_fd);
+	struct result list[BATCH];
+	unsigned n;
+	u64 count;
+	if (read(f->fd, &count, sizeof(count)) < 0)
+		count = 0; /* somebody was faster */
+	do {
+		n = reap(d, list);
+		for (unsigned i = 0; i < n; i++)
+			complete(d, list[i].r, list[i].res);
+	} while (n == BATCH);
 }
 
 void uring_wait(struct file_disk *d, int ms)

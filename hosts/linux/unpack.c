@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <lz4.h>
 #include <lzma.h>
 #include <stdio.h>
@@ -174,6 +175,28 @@ static bool write_all(int fd, const u8 *p, size_t n)
 	return true;
 }
 
+/* The newest three stay: a kernel that is gone or changed is never asked for again. */
+static void cache_prune(const char *path)
+{
+	enum { KEEP = 3 };
+	glob_t g = { 0 };
+	char pattern[600];
+	const char *base = strrchr(path, '/');
+	snprintf(pattern, sizeof(pattern), "%.*s/kernel-*", (int)(base - path), path);
+	if (glob(pattern, GLOB_NOSORT, NULL, &g))
+		return;
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		struct stat st, other;
+		unsigned newer = 0;
+		for (size_t k = 0; k < g.gl_pathc && !stat(g.gl_pathv[i], &st); k++)
+			newer += k != i && !stat(g.gl_pathv[k], &other) &&
+				 other.st_mtim.tv_sec > st.st_mtim.tv_sec;
+		if (newer >= KEEP)
+			unlink(g.gl_pathv[i]);
+	}
+	globfree(&g);
+}
+
 static void cache_put(const char *path, struct span s)
 {
 	char tmp[600];
@@ -191,6 +214,8 @@ static void cache_put(const char *path, struct span s)
 	bool ok = write_all(fd, s.p, s.n);
 	if (close(fd) || !ok || rename(tmp, path))
 		unlink(tmp);
+	else
+		cache_prune(path);
 }
 
 int unpack_kernel(const char *name, struct span kernel, struct span *out)
