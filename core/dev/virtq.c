@@ -291,30 +291,32 @@ static u8 *next(struct virtq_cursor *cur, const struct span *span, unsigned nspa
 	return p;
 }
 
-static u32 read(struct virtq_chain *c, u8 *to, u32 n)
+u32 virtq_get(struct virtq_chain *c, void *to, u32 n)
 {
 	u32 done = 0, part;
 	u8 *p;
 
 	while (done < n && (part = n - done, p = next(&c->rd, c->span, c->nread, &part))) {
-		if (to)
-			memcpy(to + done, p, part);
+		memcpy((u8 *)to + done, p, part);
 		done += part;
 	}
-	return done;
-}
-
-u32 virtq_get(struct virtq_chain *c, void *to, u32 n)
-{
-	u32 done = read(c, to, n);
-
 	__asm__ volatile("" : : : "memory"); /* the copy is the truth from here */
 	return done;
 }
 
-u32 virtq_skip(struct virtq_chain *c, u32 n)
+unsigned virtq_rest(struct virtq_chain *c, const struct span **rest)
 {
-	return read(c, NULL, n);
+	struct span *s = &c->span[c->rd.span];
+
+	if (c->rd.span < c->nread && c->rd.off) {
+		s->p = (u8 *)s->p + c->rd.off;
+		s->n -= c->rd.off;
+		c->rd.off = 0;
+		if (!s->n)
+			s++, c->rd.span++;
+	}
+	*rest = s;
+	return c->nread - c->rd.span;
 }
 
 u32 virtq_put(struct virtq *q, struct virtq_chain *c, const void *from, u32 n)

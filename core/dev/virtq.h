@@ -73,6 +73,7 @@ bool virtq_wants_irq(struct virtq *); /* since the last call something was pushe
 /* Copy and move on; return how many bytes there were. */
 u32 virtq_get(struct virtq_chain *, void *to, u32 n);
 u32 virtq_put(struct virtq *, struct virtq_chain *, const void *from, u32 n);
-u32 virtq_skip(struct virtq_chain *, u32 n);    /* of those to read */
+/* What is left to read as whole spans, trimmed in place; returns how many. */
+unsigned virtq_rest(struct virtq_chain *, const struct span **);
 
 #endif
