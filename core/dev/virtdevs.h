@@ -9,7 +9,8 @@ struct rng *rng_new(struct vm *, struct pci *, const char *name);
 struct blk *blk_new(struct vm *, struct pci *, const char *name, struct disk *);
 struct net *net_new(struct vm *, struct pci *, const char *name, struct nic *);
 
-/* Ports without a name (NULL) have none; ports without a tty are there and closed. */
+/* Port 0 is hvc0, others without a name (NULL) are consoles, too; those with a name are plain
+ * ports.  One without a tty is there and closed. */
 struct console *console_new(struct vm *, struct pci *, const char *name, unsigned nport,
 			    struct tty *const port[], const char *const port_name[]);
 /* The terminal behind a port has this size now; any thread, no lock held. */
