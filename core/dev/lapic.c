@@ -284,6 +284,7 @@ static void write_lvt(struct lapic *l, enum lapic_lvt n, u32 v)
 	l->lvt[n] = v;
 	if (n == LVT_LINT0 && l->all->lint0)
 		lapic_lvt(l, n);
+	look_again(l); /* the PIC's offer may have lost its way in */
 }
 
 /* Disabled by software: all local sources are masked (11.4.7.2). */

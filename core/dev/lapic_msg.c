@@ -39,10 +39,10 @@ static bool match(const struct lapic *l, const struct msg *m)
 	return m->dest == (lapic_x2(l) ? l->cpu->id : l->id);
 }
 
+/* Whether the processor waits for it only its own thread can say, which may just be
+ * about to: so it is always told. */
 static void start_up(struct vcpu *v, u8 vector)
 {
-	if (!v->init_pending && v->state != VCPU_WAIT_SIPI)
-		return;
 	v->sipi_pending = true;
 	v->sipi_vector = vector;
 	vcpu_kick(v);

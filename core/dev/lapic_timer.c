@@ -57,28 +57,30 @@ static u64 when_deadline(const struct lapic *l, u64 now)
 	return wait >= ~0ull - now ? ~0ull : now + wait;
 }
 
-/* The next end of the count after now, or the one that is past and not yet told. */
+/* The end of the count, which settle() keeps ahead of now in periodic mode. */
 static u64 when_count(const struct lapic *l, u64 now)
 {
-	u64 p = period(l), end = l->start + p;
+	u64 p = period(l);
 
-	if (!periodic(l) || now - l->start < p)
-		return end;
-	end = l->start + ((now - l->start) / p + 1) * p;
-	return max_u64(end, now + SHORTEST);
+	return max_u64(l->start + p, periodic(l) && p < SHORTEST ? now + SHORTEST : 0);
 }
 
-/* What ended while masked has ended without an interrupt. */
+/* What has ended by now ends; lapic_lvt() knows whether anybody hears of it. */
 static void settle(struct lapic *l)
 {
-	if (!(l->lvt[LVT_TIMER] & LVT_MASKED))
-		return;
+	u64 gone = host_now() - l->start;
+
 	if (deadline_mode(l)) {
-		if (l->deadline && guest_tsc(l) >= l->deadline)
-			l->deadline = 0;
-	} else if (l->running && !periodic(l) && host_now() - l->start >= period(l)) {
-		l->running = false;
+		if (!l->deadline || guest_tsc(l) < l->deadline)
+			return;
+		l->deadline = 0;
+	} else {
+		if (!l->running || gone < period(l))
+			return;
+		l->running = periodic(l);
+		l->start += gone / period(l) * period(l);
 	}
+	lapic_lvt(l, LVT_TIMER);
 }
 
 void lapic_timer_arm(struct lapic *l)
@@ -99,15 +101,7 @@ static void fire(struct timer *t)
 {
 	struct lapic *l = container_of(t, struct lapic, timer);
 
-	if (deadline_mode(l)) {
-		if (l->deadline && guest_tsc(l) >= l->deadline) {
-			l->deadline = 0;
-			lapic_lvt(l, LVT_TIMER);
-		}
-	} else if (l->running && host_now() - l->start >= period(l)) {
-		l->running = periodic(l);
-		lapic_lvt(l, LVT_TIMER);
-	}
+	settle(l);
 	lapic_timer_arm(l);
 }
 
@@ -148,9 +142,10 @@ void lapic_timer_load(struct lapic *l, u32 count)
 /* The count goes on from where it is, at the new pace. */
 void lapic_timer_divide(struct lapic *l, u32 dcr)
 {
-	u32 count = lapic_timer_count(l);
+	u32 count;
 
 	settle(l);
+	count = lapic_timer_count(l);
 	l->divide = dcr & 0xb;
 	l->start = host_now() - ((u64)(l->init_count - count) << shift(l));
 	lapic_timer_arm(l);

@@ -243,9 +243,7 @@ static void test_start_up(void **s)
 	wr(v, ICR, 0x69a);
 	assert_true(ap->sipi_pending);
 	assert_int_equal(ap->sipi_vector, 0x9a);
-	ap->init_pending = ap->sipi_pending = false;
-	ap->state = VCPU_RUNNING;
-	wr(v, ICR, 0x6ff); /* a running processor does not listen */
+	wr(v, ICR, 0xc500); /* starts anew */
 	assert_false(ap->sipi_pending);
 	fake_vm_free(vm);
 }
@@ -475,6 +473,28 @@ static void test_periodic(void **s)
 	fake_vm_free(vm);
 }
 
+static void test_timer_mode_change(void **s)
+{
+	struct vm *vm = machine(1);
+	struct vcpu *v = vm->vcpu[0];
+
+	wr(v, TDCR, 0xb);
+	wr(v, LVTT, 0x30040); /* masked */
+	wr(v, TMICT, 1000000);
+	fake_advance(vm, 2700000);
+	assert_int_equal(rd(v, TMCCT), 300000);
+	wr(v, LVTT, 0x10040); /* to one-shot: this period ends, and that is it */
+	assert_int_equal(rd(v, TMCCT), 300000);
+	fake_advance(vm, 300000);
+	assert_int_equal(rd(v, TMCCT), 0);
+	wr(v, LVTT, 0x20040);
+	fake_advance(vm, 2000000);
+	assert_int_equal(rd(v, TMCCT), 0);
+	assert_int_equal(rd(v, TMICT), 1000000);
+	assert_int_equal(take(v), -1);
+	fake_vm_free(vm);
+}
+
 static void test_divider_change(void **s)
 {
 	struct vm *vm = machine(1);
@@ -625,7 +645,8 @@ int main(void)
 		cmocka_unit_test(test_mode_switches), cmocka_unit_test(test_moved_page),
 		cmocka_unit_test(test_x2apic), cmocka_unit_test(test_x2apic_faults),
 		cmocka_unit_test(test_one_shot), cmocka_unit_test(test_masked_timer),
-		cmocka_unit_test(test_periodic), cmocka_unit_test(test_divider_change),
+		cmocka_unit_test(test_periodic), cmocka_unit_test(test_timer_mode_change),
+		cmocka_unit_test(test_divider_change),
 		cmocka_unit_test(test_tsc_deadline), cmocka_unit_test(test_local_pins),
 		cmocka_unit_test(test_init_keeps_mode), cmocka_unit_test(test_state),
 		cmocka_unit_test(test_no_memory),
