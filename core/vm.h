@@ -85,6 +85,7 @@ struct vm {
 	int (*pic_intr)(struct vm *, bool take);
 	void *eoi_dev, *pic_dev;
 
+	struct cpuid_policy *cpuid; /* core/x86/cpuid.c: one for all vCPUs */
 	u32 tsc_khz;             /* what RDTSC counts; 1,000,000 unless the engine sets it */
 	u64 boot_ns;             /* host_now() of the guest's TSC 0 */
 

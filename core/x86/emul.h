@@ -44,6 +44,7 @@ struct fault {
 	u8 vector;
 	bool trap;      /* rip stays behind the instruction (#DB by TF, INT3, INTO, INTn) */
 	bool soft;      /* INTn, INT3, INTO: the gate's DPL counts */
+	bool int3;      /* soft, and not INT n: virtual-8086 mode does not redirect it */
 	bool has_error;
 	u32 error;
 	u64 cr2;        /* #PF: set when delivered */
@@ -62,6 +63,9 @@ struct emul {
 	u8 cpl;                /* follows SS.DPL; 3 in virtual-8086 mode, 0 in real mode */
 	u8 asize;              /* default address size in bytes */
 	bool shadow_ss;        /* x86.shadow comes from MOV SS or POP SS: holds debug traps back, too */
+	u8 ext;                /* 1 while an event is delivered that the program did not ask for:
+				* the EXT bit of error codes that arise meanwhile */
+	bool need_device;      /* why a memory or port access failed: mem_done() */
 	bool leave;            /* the instruction wrote to a page whose `code` was set: the block in
 				* work may be stale.  Set by mem.c, looked at and cleared by engines */
 	u64 db_pending;        /* DR6 bits of data and I/O breakpoints met since the last #DB */
@@ -70,6 +74,9 @@ struct emul {
 	struct tlb *tlb;       /* mem.c */
 	struct native *native; /* native.c */
 	const struct cpuid_policy *cpuid; /* cpuid.c */
+	u64 oops_at;           /* rate limit of words about what the guest does */
+	u32 oops_n;
+	bool rf;               /* RF before the instruction in work: debug.c */
 	u64 retired;           /* instructions, counted by engines that can */
 };
 

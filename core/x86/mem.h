@@ -36,6 +36,12 @@ struct tlb_entry {
 	u64 add;
 };
 
+struct tlb_view {
+	struct tlb_entry e[TLB_SIZE];
+	u64 phys[TLB_SIZE];    /* page's guest-physical address; low bits are mem.c's */
+	u64 used[TLB_SIZE / 64]; /* a bit for each entry that may hold something */
+};
+
 static inline struct tlb_entry *tlb_entry(const struct vcpu *v, u64 a)
 {
 	return &v->emul.view[a >> 12 & (TLB_SIZE - 1)];
@@ -139,7 +145,15 @@ void mem_run_written(struct vcpu *, u64 a, void *p, u64 n);
 unsigned mem_fetch(struct vcpu *, u64 a, u8 *buf, unsigned n);
 /* Translation of a code address, for engines: guest-physical of a, or ~0 and fault
  * filled.  The address may lie outside RAM: see ram_page(). */
-gpa mem_code(struct vcpu *, u64 a);
+gpa mem_code_slow(struct vcpu *, u64 a);
+static inline gpa mem_code(struct vcpu *v, u64 a)
+{
+	unsigned i = a >> 12 & (TLB_SIZE - 1);
+
+	if (!tlb_hit(v->emul.view[i].exec, a, 1))
+		return mem_code_slow(v, a);
+	return (container_of(v->emul.view, struct tlb_view, e)->phys[i] & ~0xfffull) | (a & 0xfff);
+}
 
 void tlb_flush_all(struct vcpu *);      /* CR0, CR4, EFER, MOV CR3 with everything */
 void tlb_flush_nonglobal(struct vcpu *);

@@ -14,3 +14,18 @@ struct lapic;
 W int lapic_pending_locked(struct vcpu *v) { return -1; }
 W void lapic_taken_locked(struct vcpu *v, int n) { }
 W void lapic_reset(struct vcpu *v) { }
+W enum done raise_code(struct vcpu *v, enum vector n, u32 error)
+{
+	v->emul.fault = (struct fault){.vector = n, .has_error = true, .error = error};
+	return DONE_FAULT;
+}
+W enum done raise_vec(struct vcpu *v, enum vector n)
+{
+	v->emul.fault = (struct fault){.vector = n};
+	return DONE_FAULT;
+}
+struct insn;
+W bool load_slow(struct vcpu *v, const struct insn *i, unsigned n, u64 *x) { return false; }
+W bool store_slow(struct vcpu *v, const struct insn *i, unsigned n, u64 x) { return false; }
+W bool stack_load_slow(struct vcpu *v, u64 sp, unsigned n, u64 *x) { return false; }
+W bool stack_store_slow(struct vcpu *v, u64 sp, unsigned n, u64 x) { return false; }
