@@ -292,6 +292,7 @@ int machine_init(struct machine *m, const struct options *o)
 {
 	m->opt = o;
 	m->started = host_now();
+	host_lock_init(&m->gate);
 	m->ram.fd = m->ring.fd = m->loop.ep = -1;
 	int err = options_judge(o);
 	const struct engine *e = err ? NULL : pick(m, o->engine);
@@ -319,16 +320,20 @@ static void *thread(void *arg)
 	snprintf(name, sizeof(name), "vcpu%u", t->v->id);
 	pthread_setname_np(pthread_self(), name);
 	signals_block();
+	host_lock(&t->m->gate);
+	host_unlock(&t->m->gate);
 	vcpu_run(t->v);
 	return NULL;
 }
 
+/* The guest runs when all its vCPUs can: no thread passes the gate before. */
 static int start(struct machine *m)
 {
 	pthread_attr_t a;
 	int err = 0;
 	pthread_attr_init(&a);
 	pthread_attr_setstacksize(&a, STACK);
+	host_lock(&m->gate);
 	for (unsigned i = 0; !err && i < m->vm.nvcpu; i++) {
 		struct vcpu_thread *t = &m->thread[i];
 		*t = (struct vcpu_thread){ .m = m, .v = m->vm.vcpu[i] };
@@ -341,6 +346,7 @@ static int start(struct machine *m)
 		     strerror(err));
 		vm_stop(&m->vm, VM_FAILED);
 	}
+	host_unlock(&m->gate);
 	return err;
 }
 

@@ -38,6 +38,7 @@ struct machine {
 	void (*nic_close)(struct nic *);
 	struct vcpu_thread { struct machine *m; struct vcpu *v; pthread_t id; } thread[VCPU_MAX];
 	unsigned nthread;
+	struct lock gate;            /* held while vCPU threads are being made */
 	bool quit;
 	u64 started, booted;         /* host_now() at machine_init and at the first instruction */
 };
