@@ -54,7 +54,7 @@ enum done op_aam(struct vcpu *v, const struct insn *i)
 	u8 al = (u8)v->x86.r[RAX], base = (u8)i->imm;
 
 	if (!base)
-		return raise(v, VEC_DE);
+		return raise_vec(v, VEC_DE);
 	st16(&v->x86.r[RAX], (u16)(al / base << 8 | al % base));
 	cc_set(v, cc_logic(al % base, 1));
 	return DONE_NEXT;
@@ -87,7 +87,7 @@ enum done op_bound(struct vcpu *v, const struct insn *i)
 	if (!mem_read(v, a, size, &low) || !mem_read(v, a + size, size, &high))
 		return mem_done(v);
 	if (x < (s64)sext(low, size) || x > (s64)sext(high, size))
-		return raise(v, VEC_BR);
+		return raise_vec(v, VEC_BR);
 	return DONE_NEXT;
 }
 

@@ -115,7 +115,7 @@ enum done op_div(struct vcpu *v, const struct insn *i)
 		return mem_done(v);
 	dividend(v, size, &low, &high);
 	if (high >= d) /* also: d is 0 */
-		return raise(v, VEC_DE);
+		return raise_vec(v, VEC_DE);
 	q = divide(high, low, d, size, &r);
 	pair_set(v, size, q, r);
 	return DONE_NEXT;
@@ -142,11 +142,11 @@ enum done op_idiv(struct vcpu *v, const struct insn *i)
 		x = 0 - x;
 	d = zext(neg_d ? 0 - d : d, size);
 	if ((x >> bits) >= d)
-		return raise(v, VEC_DE);
+		return raise_vec(v, VEC_DE);
 	q = divide((u64)(x >> bits), zext((u64)x, size), d, size, &r);
 	max = (1ull << (bits - 1)) - 1 + (neg_x != neg_d);
 	if (q > max)
-		return raise(v, VEC_DE);
+		return raise_vec(v, VEC_DE);
 	pair_set(v, size, zext(neg_x != neg_d ? 0 - q : q, size), zext(neg_x ? 0 - r : r, size));
 	return DONE_NEXT;
 }

@@ -119,11 +119,11 @@ static inline bool cc_test(struct cc c, unsigned cond)
 	case 0: x = cc_of(c); break;
 	case 1: x = cc_cf(c); break;
 	case 2: x = cc_zf(c); break;
-	case 3: x = cc_cf(c) | cc_zf(c); break;
+	case 3: x = (int)cc_cf(c) | (int)cc_zf(c); break;
 	case 4: x = cc_sf(c); break;
 	case 5: x = cc_pf(c); break;
 	case 6: x = cc_sf(c) ^ cc_of(c); break;
-	default: x = cc_zf(c) | (cc_sf(c) ^ cc_of(c)); break;
+	default: x = (int)cc_zf(c) | (int)(cc_sf(c) ^ cc_of(c)); break;
 	}
 	return x ^ (cond & 1);
 }
