@@ -4,15 +4,19 @@
 #include "core/vm.h"
 #include "tests/unit/fake.h"
 
-/* Physical: page tables from 0x1000, data pages, code pages. */
+/* Physical: page tables from 0x1000, descriptor tables (linear: KERNEL + physical,
+ * for the supervisor), data pages, code pages. */
 enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT_DATA = 0x4000, PT_CODE = 0x5000,
+       KPDPT = 0x6000, KPD = 0x7000, GDT = 0x8000, LDT = 0x8100, TSS = 0x9000,
        DATA = 0x10000, CODE = 0x20000, RAM_SIZE = 1 << 20 };
 #define PTE_P  1ull
 #define PTE_W  2ull
 #define PTE_US 4ull
+#define PTE_PS 0x80ull
 #define PTE_A  0x20ull
 #define PTE_D  0x40ull
 #define PTE_NX (1ull << 63)
+#define KERNEL 0xffff800000000000ull
 
 static struct vm *vm;
 static struct vcpu *vcpu;
@@ -27,21 +31,15 @@ static void paging(void)
 	st64(ram + PDPT, PD | dir);
 	st64(ram + PD + (DATA_BASE >> 21) * 8, PT_DATA | dir);
 	st64(ram + PD + (CODE_BASE >> 21) * 8, PT_CODE | dir);
+	st64(ram + PML4 + 256 * 8, KPDPT | dir);
+	st64(ram + KPDPT, KPD | dir);
+	st64(ram + KPD, PTE_P | PTE_W | PTE_PS | PTE_A | PTE_D);
 	for (u64 i = 0; i < NPAGES; i++)
 		st64(ram + PT_DATA + (data_page[i] >> 12) * 8,
 		     (DATA + i * PAGE_SIZE) | PTE_P | (i == 2 ? 0 : PTE_W) | PTE_US | PTE_A |
 			     PTE_D | PTE_NX);
 	for (u64 i = 0; i < 2; i++)
 		st64(ram + PT_CODE + i * 8, (CODE + i * PAGE_SIZE) | PTE_P | PTE_US | PTE_A);
-}
-
-void emulated_init(void)
-{
-	vm = fake_vm(1, RAM_SIZE);
-	vcpu = vm->vcpu[0];
-	ram = fake_ram(vm);
-	paging();
-	memset(ram + CODE, 0xcc, CODE_SPAN);
 }
 
 static struct seg segment(u16 sel)
@@ -56,9 +54,40 @@ static struct seg segment(u16 sel)
 	case SEL_SMALL: return (struct seg){DATA_BASE + 0x100, 0xfff, USER | SEG_DB, sel};
 	case SEL_BIG: return (struct seg){DATA_BASE - 0x1000, ~0u, USER | SEG_DB | SEG_G, sel};
 	case SEL_DOWN: return (struct seg){DATA_BASE, 0x7ff, USER | SEG_CE | SEG_DB, sel};
+	case SEL_ABSENT: return (struct seg){0, ~0u, (USER & ~SEG_P) | SEG_DB | SEG_G, sel};
+	case SEL_RODATA: return (struct seg){0, ~0u, (USER & ~SEG_RW) | SEG_DB | SEG_G, sel};
+	case SEL_XCODE: return (struct seg){0, ~0u, (USER & ~SEG_RW) | SEG_CODE | SEG_DB | SEG_G, sel};
 	case SEL_LIMIT: return (struct seg){0, DATA_BASE + 0xfff, USER | SEG_DB | SEG_G, sel};
 	}
 	return (struct seg){0, 0, SEG_NULL | 3 << SEG_DPL_SHIFT, sel};
+}
+
+/* The GDT as Linux has it for user mode, the LDT as real.c asked for it. */
+static void descriptors(void)
+{
+	static const u64 gdt[16] = {
+		0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff,
+		0x00cffb000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff, 0,
+		0x00008b0000004087, 0xffffffff, 0x0000820000000047, 0xffffffff,
+	};
+	memcpy(ram + GDT, gdt, sizeof gdt);
+	for (u16 i = 0; i < SEL_LDT_N; i++) {
+		struct seg s = segment(i << 3 | 7);
+		u64 limit = s.attr & SEG_G ? s.limit >> 12 : s.limit;
+		st64(ram + LDT + 8 * i,
+		     (limit & 0xffff) | (limit & 0xf0000) << 32 | (s.base & 0xffffff) << 16 |
+			     s.base >> 24 << 56 | (u64)(s.attr & 0xf0ff) << 40 | 1ull << 52);
+	}
+}
+
+void emulated_init(void)
+{
+	vm = fake_vm(1, RAM_SIZE);
+	vcpu = vm->vcpu[0];
+	ram = fake_ram(vm);
+	paging();
+	descriptors();
+	memset(ram + CODE, 0xcc, CODE_SPAN);
 }
 
 static void load_state(const struct trial *t)
@@ -82,7 +111,9 @@ static void load_state(const struct trial *t)
 		x->seg[FS].base = t->in.fsbase;
 		x->seg[GS].base = t->in.gsbase;
 	}
-	x->tr = (struct seg){0, 0x67, SEG_P | 11, 0x40};
+	x->tr = (struct seg){KERNEL + TSS, 0x67, SEG_P | 11, 0x40};
+	x->gdtr = (struct dtr){KERNEL + GDT, 0x7f};
+	x->ldtr = (struct seg){KERNEL + LDT, 8 * SEL_LDT_N - 1, SEG_P | 2, 0x50};
 	memcpy(x->xsave, t->in.xsave, XSAVE_SIZE);
 	vcpu->valid = X86_ALL;
 	vcpu->dirty = X86_ALL;

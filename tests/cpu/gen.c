@@ -134,20 +134,39 @@ static u64 address(struct rnd *r, unsigned mode)
 struct cell {
 	u8 map, op;
 };
+struct range {
+	u8 map, first, last;
+};
+/* Where most of a sparse map's instructions are: the rest comes once a round, as #UD
+ * costs a hundred times what others do. */
+static const struct range dense[] = {
+	{M_38, 0x00, 0x0b}, {M_38, 0x10, 0x10}, {M_38, 0x14, 0x17}, {M_38, 0x1c, 0x1e},
+	{M_38, 0x20, 0x25}, {M_38, 0x28, 0x2b}, {M_38, 0x30, 0x41}, {M_38, 0xc8, 0xcf},
+	{M_38, 0xdb, 0xdf}, {M_38, 0xf0, 0xf1}, {M_38, 0xf6, 0xf6},
+	{M_3A, 0x08, 0x0f}, {M_3A, 0x14, 0x17}, {M_3A, 0x20, 0x22}, {M_3A, 0x40, 0x44},
+	{M_3A, 0x60, 0x63}, {M_3A, 0xcc, 0xcf}, {M_3A, 0xdf, 0xdf},
+	{M_VEX1, 0x10, 0x17}, {M_VEX1, 0x28, 0x2f}, {M_VEX1, 0x50, 0x77}, {M_VEX1, 0x7c, 0x7f},
+	{M_VEX1, 0xae, 0xae}, {M_VEX1, 0xc2, 0xc6}, {M_VEX1, 0xd0, 0xfe},
+	{M_VEX2, 0x00, 0x0f}, {M_VEX2, 0x13, 0x1e}, {M_VEX2, 0x20, 0x41}, {M_VEX2, 0x45, 0x47},
+	{M_VEX2, 0x58, 0x5a}, {M_VEX2, 0x78, 0x79}, {M_VEX2, 0x8c, 0x93}, {M_VEX2, 0x96, 0x9f},
+	{M_VEX2, 0xa6, 0xaf}, {M_VEX2, 0xb6, 0xbf}, {M_VEX2, 0xcf, 0xcf}, {M_VEX2, 0xdb, 0xdf},
+	{M_VEX2, 0xf2, 0xf7},
+	{M_VEX3, 0x00, 0x0f}, {M_VEX3, 0x14, 0x1d}, {M_VEX3, 0x20, 0x22}, {M_VEX3, 0x38, 0x4c},
+	{M_VEX3, 0x60, 0x63}, {M_VEX3, 0xcf, 0xcf}, {M_VEX3, 0xdf, 0xdf}, {M_VEX3, 0xf0, 0xf0},
+};
 static unsigned weight(unsigned map, unsigned op)
 {
 	if (map == M_1B)
-		return op >= 0xd8 && op <= 0xdf ? 24 : op == 0xf6 || op == 0xf7 || op == 0xff ? 6 :
+		return op >= 0xd8 && op <= 0xdf ? 40 : op == 0xf6 || op == 0xf7 || op == 0xff ? 8 :
 		       (op >= 0x50 && op <= 0x5f) || (op >= 0xb0 && op <= 0xbf) ||
-		       (op >= 0x40 && op <= 0x4f) || op == 0x0f ? 1 : 3;
+		       (op >= 0x40 && op <= 0x4f) || op == 0x0f ? 1 : 4;
 	if (map == M_0F)
-		return op == 0x38 || op == 0x3a ? 0 : op == 0xae || op == 0xc7 || op == 0xba ? 8 :
-		       op >= 0x10 && (op < 0x18 || op >= 0x28) && (op & 0xf0) != 0x30 ? 3 : 1;
-	if (map == M_38 || map == M_VEX2)
-		return op < 0x50 || (op >= 0x90 && op < 0xc0) || op >= 0xf0 ? 2 : 1;
-	if (map == M_VEX1)
-		return op >= 0x10 && op != 0x38 ? 2 : 1;
-	return op < 0x70 || op > 0xd0 ? 2 : 1;
+		return op == 0x38 || op == 0x3a ? 0 : op == 0xae || op == 0xc7 || op == 0xba ? 12 :
+		       op >= 0x10 && (op < 0x18 || op >= 0x28) && (op & 0xf0) != 0x30 ? 4 : 1;
+	for (unsigned i = 0; i < countof(dense); i++)
+		if (map == dense[i].map && op >= dense[i].first && op <= dense[i].last)
+			return 5;
+	return 1;
 }
 
 enum { CELLS = 8192 };
@@ -173,21 +192,30 @@ static void make_cells(const struct gen_opt *o)
 					cells[ncell++] = (struct cell){map, op};
 }
 
-static unsigned prefixes(struct rnd *r, u8 *p, bool rare)
+static bool lockable(const struct cell *c)
+{
+	if (c->map == M_1B)
+		return (c->op < 0x40 && (c->op & 7) < 2) || (c->op >= 0x80 && c->op <= 0x87) ||
+		       (c->op & 0xf6) == 0xf6;
+	return c->map == M_0F && (c->op == 0xab || (c->op >= 0xb0 && c->op <= 0xbb) || (c->op & 0xf6) == 0xc0 ||
+				  c->op == 0xc7);
+}
+static unsigned prefixes(struct rnd *r, u8 *p, const struct cell *c)
 {
 	static const u8 segs[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x64, 0x65, 0x65};
-	unsigned n = 0, scale = rare ? 8 : 1;
-	if (pct(r, 25 / scale))
+	bool vex = c->map >= M_VEX1, three = c->map == M_38 || c->map == M_3A;
+	unsigned n = 0;
+	if (pct(r, vex ? 1 : three ? 65 : 25))
 		p[n++] = 0x66;
-	if (pct(r, 16 / scale))
+	if (pct(r, vex ? 1 : three ? 8 : 16))
 		p[n++] = 0xf3;
-	if (pct(r, 14 / scale))
+	if (pct(r, vex ? 1 : three ? 8 : 14))
 		p[n++] = 0xf2;
 	if (pct(r, 10))
 		p[n++] = PICK(r, segs);
 	if (pct(r, 8))
 		p[n++] = 0x67;
-	if (pct(r, 5 / (rare ? 5 : 1)))
+	if (pct(r, lockable(c) ? 15 : 1))
 		p[n++] = 0xf0;
 	for (unsigned i = n; i > 1; i--) {
 		unsigned j = below(r, i);
@@ -219,14 +247,14 @@ static void emit(struct rnd *r, struct trial *t, const struct cell *c)
 	u8 b[40];
 	unsigned n;
 	bool vex = c->map >= M_VEX1;
-	n = prefixes(r, b, vex);
+	n = prefixes(r, b, c);
 	if (t->mode == 64 && pct(r, vex ? 1 : 55)) {
 		b[n++] = 0x40 | (pct(r, 60) ? below(r, 16) : 8);
 		if (pct(r, 2)) /* in front of another prefix: does not count */
 			b[n++] = 0x66;
 	}
 	if (vex) {
-		u8 vvvv = pct(r, 45) ? 15 : below(r, 16), pp = below(r, 4), l = below(r, 2);
+		u8 vvvv = pct(r, 45) ? 15 : below(r, 16), pp = c->map > M_VEX1 && pct(r, 70) ? 1 : below(r, 4), l = below(r, 2);
 		if (pct(r, 50) && c->map == M_VEX1) {
 			b[n++] = 0xc5;
 			b[n++] = (pct(r, 50) || t->mode != 64) << 7 | vvvv << 3 | l << 2 | pp;
@@ -395,7 +423,7 @@ static void registers(struct rnd *r, struct trial *t)
 		for (int i = 0; i < 8; i++)
 			g[i] &= 0xffff;
 	t->in.rflags = (r64(r) & (FLAGS_ARITH)) | FLAG_1 | FLAG_IF | (pct(r, 20) ? FLAG_DF : 0) |
-		       (pct(r, 5) ? FLAG_ID : 0) | (pct(r, 2) ? FLAG_AC : 0);
+		       (pct(r, 5) ? FLAG_ID : 0) | (pct(r, 2) ? FLAG_AC : 0) | (pct(r, 2) ? FLAG_NT : 0);
 }
 
 static void where(struct rnd *r, struct trial *t)
@@ -432,6 +460,71 @@ static void branch(struct rnd *r, struct trial *t)
 	if (relative && f->len && f->imm + f->len < f->len) {
 		memset(t->bytes + f->imm_at, 0, f->imm_len);
 		t->bytes[f->imm_at] = 0x20;
+	}
+}
+
+/* ---- selectors, where the instruction wants one */
+
+static u16 selector(struct rnd *r)
+{
+	static const u16 good[] = {SEL_DS, SEL_CS32, SEL_CS64, SEL_CODE16, SEL_DATA16, SEL_SMALL,
+				   SEL_BIG, SEL_DOWN, SEL_LIMIT, SEL_DS, SEL_CS32, SEL_CS64};
+	static const u16 odd[] = {0, 1, 2, 3, 8, 0x10, 0x18, 0x1b, 0x20, 0x28, 0x2a, 0x40, 0x43, 0x50,
+				  0x53, 0x80, 0xfffb, SEL_ABSENT, SEL_RODATA, SEL_XCODE, 0x4f, 0x04, 0x0c};
+	return pct(r, 65) ? PICK(r, good) : PICK(r, odd);
+}
+static void put(u8 *p, unsigned *n, unsigned size, u64 x)
+{
+	memcpy(p + *n, &x, size);
+	*n += size;
+}
+static u64 landing(struct rnd *r, u16 sel)
+{
+	u64 at = CODE_LAND + below(r, 0x700);
+	return sel == SEL_CODE16 ? at : pct(r, 97) ? CODE_BASE + at : pct(r, 50) ? 0x1234567812345678 : integer(r);
+}
+/* What IRET, RETF and far pointers in memory want to find. */
+static void far_frame(struct rnd *r, u8 *p, unsigned size)
+{
+	unsigned n = 0;
+	u16 sel = selector(r);
+	put(p, &n, size, landing(r, sel));
+	put(p, &n, size, sel);
+	if (pct(r, 30)) /* RETF n: whatever it is */
+		return;
+	put(p, &n, size, (r64(r) & 0x244cd7 & ~FLAG_AC) | (pct(r, 5) ? 0x4000 : 0) | FLAG_IF);
+	put(p, &n, size, data_address(r));
+	put(p, &n, size, selector(r));
+}
+static void selectors_in_use(struct rnd *r, struct trial *t)
+{
+	const struct form *f = &t->form;
+	unsigned size = f->osize == 2 ? 2 : f->osize;
+	u8 *p = t->poke[0].b;
+	if (f->map == M_1B && (f->op == 0x9a || f->op == 0xea) && f->imm_len >= 4) {
+		u16 sel = selector(r);
+		u64 at = landing(r, sel);
+		memcpy(t->bytes + f->imm_at, &at, f->imm_len - 2);
+		st16(t->bytes + f->imm_at + f->imm_len - 2, sel);
+	} else if ((f->map == M_1B && f->op == 0x8e) ||
+		   (f->map == M_0F && (f->op == 2 || f->op == 3 || (f->op == 0 && (f->reg & 7) >= 4)))) {
+		if (f->mem)
+			st16(p, selector(r));
+		else
+			t->in.r[f->rm] = (t->in.r[f->rm] & ~0xffffull) | selector(r);
+	} else if ((f->map == M_1B && (f->op == 0x07 || f->op == 0x17 || f->op == 0x1f)) ||
+		   (f->map == M_0F && (f->op == 0xa1 || f->op == 0xa9))) {
+		st16(p, selector(r));
+	} else if ((f->map == M_1B && ((f->op | 1) == 0xc5 || (f->op == 0xff && (f->reg & 7) % 2))) ||
+		   (f->map == M_0F && (f->op == 0xb2 || f->op == 0xb4 || f->op == 0xb5))) {
+		u16 sel = selector(r);
+		unsigned n = 0;
+		if (!f->mem || (f->op == 0xff && (f->reg & 7) == 7) || (f->reg & 7) == 1)
+			return;
+		put(p, &n, size, landing(r, sel));
+		put(p, &n, 2, sel);
+	} else if (f->map == M_1B && (f->op == 0xca || f->op == 0xcb || f->op == 0xcf)) {
+		far_frame(r, p, size);
 	}
 }
 
@@ -505,6 +598,8 @@ bool gen_trial(struct trial *t, const struct gen_opt *o, u64 index)
 	save_area(r, t);
 	if (t->stop)
 		branch(r, t);
+	if (t->npoke)
+		selectors_in_use(r, t);
 	form_parse(&t->form, t->mode, t->bytes, t->n);
 	if (t->has_ea)
 		t->ea = effective(t);

@@ -40,6 +40,10 @@
 #define SEL_SMALL  0x17 /* base DATA_BASE + 0x100, limit 0xfff, byte granular, 32-bit */
 #define SEL_BIG    0x1f /* base DATA_BASE - 0x1000, limit 4G, 32-bit */
 #define SEL_DOWN   0x27 /* expand-down: base DATA_BASE, offsets above 0x7ff, 32-bit */
+#define SEL_ABSENT 0x37 /* not present */
+#define SEL_RODATA 0x3f /* read-only, flat */
+#define SEL_XCODE  0x47 /* execute-only code, 32-bit, flat */
+#define SEL_LDT_N  9    /* entries */
 #define SEL_LIMIT  0x2f /* base 0, limit DATA_BASE + 0xfff: page granular */
 
 #endif

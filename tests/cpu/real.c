@@ -64,10 +64,12 @@ static void *map(u64 at, size_t n, int prot, int fd, off_t off)
 	return p;
 }
 
-static void ldt_set(unsigned sel, u32 base, u32 limit, bool pages, unsigned contents, bool big)
+static void ldt_set(unsigned sel, u32 base, u32 limit, bool pages, unsigned contents, bool big,
+		    unsigned more)
 {
 	struct user_desc d = {.entry_number = sel >> 3, .base_addr = base, .limit = limit,
 			      .seg_32bit = big, .contents = contents, .limit_in_pages = pages,
+			      .read_exec_only = more & 1, .seg_not_present = more >> 1,
 			      .useable = 1};
 	if (syscall(SYS_modify_ldt, 0x11, &d, sizeof d)) {
 		perror("oracle: modify_ldt: 16- and 32-bit modes will not work");
@@ -96,12 +98,15 @@ void real_init(void)
 	memcpy(stub, stub_begin, stub_end - stub_begin);
 	map(STUB_BASE, PAGE_SIZE, PROT_READ | PROT_EXEC, sfd, 0);
 	map(STATE_IN, 0x2000, PROT_READ | PROT_WRITE, sfd, 0x2000);
-	ldt_set(SEL_CODE16, CODE_BASE, CODE_SPAN - 1, false, 2, false);
-	ldt_set(SEL_DATA16, DATA_BASE, 0xffff, false, 0, false);
-	ldt_set(SEL_SMALL, DATA_BASE + 0x100, 0xfff, false, 0, true);
-	ldt_set(SEL_BIG, DATA_BASE - 0x1000, 0xfffff, true, 0, true);
-	ldt_set(SEL_DOWN, DATA_BASE, 0x7ff, false, 1, true);
-	ldt_set(SEL_LIMIT, 0, (DATA_BASE + 0xfff) >> 12, true, 0, true);
+	ldt_set(SEL_CODE16, CODE_BASE, CODE_SPAN - 1, false, 2, false, 0);
+	ldt_set(SEL_DATA16, DATA_BASE, 0xffff, false, 0, false, 0);
+	ldt_set(SEL_SMALL, DATA_BASE + 0x100, 0xfff, false, 0, true, 0);
+	ldt_set(SEL_BIG, DATA_BASE - 0x1000, 0xfffff, true, 0, true, 0);
+	ldt_set(SEL_DOWN, DATA_BASE, 0x7ff, false, 1, true, 0);
+	ldt_set(SEL_LIMIT, 0, (DATA_BASE + 0xfff) >> 12, true, 0, true, 0);
+	ldt_set(SEL_ABSENT, 0, 0xfffff, true, 0, true, 2);
+	ldt_set(SEL_RODATA, 0, 0xfffff, true, 0, true, 1);
+	ldt_set(SEL_XCODE, 0, 0xfffff, true, 2, true, 1);
 
 	static u8 altstack[64 * KiB];
 	sigaltstack(&(stack_t){.ss_sp = altstack, .ss_size = sizeof altstack}, NULL);
@@ -187,7 +192,8 @@ static void judge(const struct trial *v, struct outcome *o)
 	} else if (got.trap == VEC_BP && !trap3) {
 		o->cpu.rip--;
 		o->vec = VEC_NONE;
-	} else if (got.trap == VEC_PF && (got.err & PF_I) && o->cpu.rip != v->in.rip) {
+	} else if (got.trap == VEC_PF && (got.err & PF_I) &&
+		   (o->cpu.rip != v->in.rip || o->cpu.sel[CS] != v->in.sel[CS])) {
 		o->vec = VEC_NONE; /* arrived where nothing can be fetched */
 	} else if (got.trap == VEC_PF && o->cr2 >> 47) {
 		o->err |= PF_P;    /* the kernel pretends so anyway */
