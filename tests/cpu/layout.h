@@ -9,10 +9,10 @@
 #define CODE_BASE 0x20000000 /* two pages, read and execute; nothing on either side */
 #define CODE_SPAN 0x2000
 #define CODE_LAND 0x1800     /* in it: where indirect branches like to go */
-#define STUB_BASE 0x30000000 /* native only: one page of stub.S */
-#define STATE_IN  0x30002000 /* native only: struct cpu to load, */
-#define STATE_OUT 0x30003000 /*  struct cpu as it came out, */
-#define STATE_TOP 0x30004000 /*  end of what vectors must not touch */
+#define STUB_BASE 0x5a5c7000 /* native only: one page of stub.S */
+#define STATE_IN  0x5a5c9000 /* native only: struct cpu to load, */
+#define STATE_OUT 0x5a5ca000 /*  struct cpu as it came out, */
+#define STATE_TOP 0x5a5cb000 /*  end of what vectors must not touch */
 
 /* offsets in struct cpu */
 #define CPU_R       0

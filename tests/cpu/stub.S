@@ -163,6 +163,8 @@ real_sigentry:
 	pushq $2
 	popfq
 	segments_out
+	mov $SEL_DS, %eax               /* the kernel keeps any SS that works */
+	mov %eax, %ss
 	call real_signal
 	movl $0, OUT(FRESH)
 	mov IN(HOSTRSP), %rsp

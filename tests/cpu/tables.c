@@ -91,6 +91,17 @@ static bool split_lock(const struct trial *t)
 	return locks && f->mem && (t->ea & 63) + 16 > 64;
 }
 
+/* BT and relatives with a bit offset in a register reach far. */
+static u64 operand_address(const struct trial *t)
+{
+	const struct form *f = &t->form;
+	static const u8 log[9] = {[2] = 4, [4] = 5, [8] = 6};
+	if (f->map != M_0F || (f->op & 0xe7) != 0xa3)
+		return t->ea;
+	s64 bit = (s64)(t->in.r[f->reg] << (64 - 8 * f->osize)) >> (64 - 8 * f->osize);
+	return t->ea + (bit >> log[f->osize]) * f->osize;
+}
+
 const char *skip_before(const struct trial *t)
 {
 	const struct form *f = &t->form;
@@ -103,8 +114,8 @@ const char *skip_before(const struct trial *t)
 		return "XOP: by vendor";
 	if (split_lock(t))
 		return "split lock";
-	u64 lo = STUB_BASE, hi = STATE_TOP;
-	if (t->has_ea && t->ea + 4096 > lo && t->ea < hi + 4096)
+	u64 lo = STUB_BASE, hi = STATE_TOP, at = operand_address(t);
+	if (t->has_ea && at + 4096 > lo && at < hi + 4096)
 		return "operand on the stub's own pages";
 	return NULL;
 }
