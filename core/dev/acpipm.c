@@ -7,7 +7,8 @@
 #include "core/vm.h"
 
 enum { HZ = 3579545 };
-enum { PM1_TMR = 1 << 0, PM1_GBL = 1 << 5, PM1_PWRBTN = 1 << 8, PM1_RTC = 1 << 10, PM1_WAK = 1 << 15,
+enum { PM1_TMR = 1 << 0, PM1_GBL = 1 << 5, PM1_PWRBTN = 1 << 8, PM1_RTC = 1 << 10,
+       PM1_WAK = 1 << 15,
        PM1_STATUS = PM1_TMR | PM1_GBL | PM1_PWRBTN | PM1_RTC | PM1_WAK,
        PM1_ENABLE = PM1_TMR | PM1_GBL | PM1_PWRBTN | PM1_RTC };
 enum { CNT_SCI_EN = 1, CNT_BM_RLD = 2, CNT_SLP_TYP = 7 << 10, CNT_SLP_EN = 1 << 13,

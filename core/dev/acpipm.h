@@ -15,7 +15,8 @@ enum { /* ports from the base, for the FADT */
 enum { ACPIPM_SLP_S5 = 5 };     /* SLP_TYPa for \_S5 */
 
 struct acpipm;
-struct acpipm *acpipm_new(struct vm *, u16 base, struct wire sci); /* NULL after the error was said */
+/* NULL after the error was said. */
+struct acpipm *acpipm_new(struct vm *, u16 base, struct wire sci);
 void acpipm_power_button(struct acpipm *);         /* any thread, no lock held */
 void acpipm_gpe(struct acpipm *, unsigned event);  /* the same: a general event, 0..15, happened */
 

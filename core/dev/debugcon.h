@@ -5,6 +5,7 @@
 #include "core/device.h"
 
 struct debugcon;
-struct debugcon *debugcon_new(struct vm *, struct tty *); /* tty may be NULL; NULL after the error was said */
+/* tty may be NULL.  NULL after the error was said. */
+struct debugcon *debugcon_new(struct vm *, struct tty *);
 
 #endif

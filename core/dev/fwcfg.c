@@ -87,7 +87,8 @@ int fwcfg_add_file(struct fwcfg *f, const char *name, const void *data, u32 n)
 	int err;
 
 	if (!*name || strlen(name) >= NAME)
-		return fail(E_INVAL, "fw_cfg: file name '%s' is not of 1 to %d bytes", name, NAME - 1);
+		return fail(E_INVAL, "fw_cfg: file name '%s' is not of 1 to %d bytes", name,
+			    NAME - 1);
 	while (i < count && strcmp(f->dir.file[i].name, name))
 		i++;
 	if (i == FILES)

@@ -5,6 +5,7 @@
 #include "core/device.h"
 
 struct i8042;
-struct i8042 *i8042_new(struct vm *, struct wire irq1, struct wire irq12); /* NULL after the error was said */
+/* NULL after the error was said. */
+struct i8042 *i8042_new(struct vm *, struct wire irq1, struct wire irq12);
 
 #endif

@@ -8,7 +8,7 @@
 /* ---- local APIC (SDM vol. 3 ch. 11): xAPIC at IA32_APIC_BASE, x2APIC by MSR */
 /* One device for all vCPUs of the VM, which are there already; sets vcpu->lapic, vm->msi. */
 int lapic_init(struct vm *);
-/* The vector to deliver now (IRR above PPR, or the PIC's through LINT0), or -1; spurious is its affair. */
+/* The vector to deliver now (IRR above PPR, or the PIC's through LINT0), or -1. */
 int lapic_pending_locked(struct vcpu *);
 /* The vCPU took `vector` that lapic_pending_locked gave: IRR -> ISR, or the PIC's acknowledge. */
 void lapic_taken_locked(struct vcpu *, int vector);

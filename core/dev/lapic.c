@@ -238,11 +238,11 @@ static void eoi(struct lapic *l)
 static u32 bits_at(const struct lapic *l, unsigned r)
 {
 	const u32 *map = r < R_TMR ? l->isr : r < R_IRR ? l->tmr : l->irr;
-	u32 v = map[r & 7];
+	bool ours = map == l->irr && l->offered >= 0 && !l->offered_pic;
 
-	if (map == l->irr && l->offered >= 0 && !l->offered_pic && (unsigned)l->offered / 32 == (r & 7))
-		v |= 1u << l->offered % 32;
-	return v;
+	if (ours && (unsigned)l->offered / 32 == (r & 7)) /* not taken yet */
+		return map[r & 7] | 1u << l->offered % 32;
+	return map[r & 7];
 }
 
 /* Every register that both forms have; false: there is none with this number. */

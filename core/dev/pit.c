@@ -324,14 +324,21 @@ static void pit_io(struct device *dev, struct region *r, struct io *io)
 	}
 }
 
-/* As a PC's firmware leaves it, so that nothing counts and count is never 0. */
+/* Nothing counts, and count is never 0; only counter 2 has a gate to open. */
+static void power_on(struct pit *p)
+{
+	for (unsigned i = 0; i < 3; i++)
+		p->counter[i] = (struct counter){
+			.mode = 3, .rw = RW_BOTH, .count = 65536, .gate = i < 2,
+		};
+	p->b = 0;
+}
+
 static void pit_reset(struct device *dev)
 {
 	struct pit *p = container_of(dev, struct pit, dev);
 
-	for (unsigned i = 0; i < 3; i++)
-		p->counter[i] = (struct counter){.mode = 3, .rw = RW_BOTH, .count = 65536, .gate = i < 2};
-	p->b = 0;
+	power_on(p);
 	changed(p);
 }
 
@@ -398,7 +405,6 @@ struct pit *pit_new(struct vm *vm, struct wire irq0)
 	p->port61 = (struct region){.base = 0x61, .len = 1, .width = 1, .dev = &p->dev};
 	if (bus_claim(&vm->port, &p->port) || bus_claim(&vm->port, &p->port61))
 		return NULL;
-	for (unsigned i = 0; i < 3; i++)
-		p->counter[i] = (struct counter){.mode = 3, .rw = RW_BOTH, .count = 65536, .gate = i < 2};
+	power_on(p);
 	return p;
 }

@@ -9,10 +9,11 @@
 #include "core/state.h"
 #include "core/vm.h"
 
-enum { R_SEC, R_SEC_ALARM, R_MIN, R_MIN_ALARM, R_HOUR, R_HOUR_ALARM, R_WEEKDAY, R_DAY, R_MONTH, R_YEAR,
-       R_A, R_B, R_C, R_D, R_CENTURY = 0x32, SIZE = 128 };
+enum { R_SEC, R_SEC_ALARM, R_MIN, R_MIN_ALARM, R_HOUR, R_HOUR_ALARM, R_WEEKDAY, R_DAY,
+       R_MONTH, R_YEAR, R_A, R_B, R_C, R_D, R_CENTURY = 0x32, SIZE = 128 };
 enum { A_UIP = 0x80, A_DIVIDER = 0x70, A_RESET = 0x60, A_RATE = 0xf };
-enum { B_SET = 0x80, B_PIE = 0x40, B_AIE = 0x20, B_UIE = 0x10, B_SQWE = 8, B_BINARY = 4, B_24H = 2 };
+enum { B_SET = 0x80, B_PIE = 0x40, B_AIE = 0x20, B_UIE = 0x10, B_SQWE = 8, B_BINARY = 4,
+       B_24H = 2 };
 enum { C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10 };
 enum { D_VALID = 0x80 };
 enum { UPDATE = 2228000 };   /* ns: 244 us of warning and 1984 us of update */
@@ -63,13 +64,14 @@ struct date {
 	unsigned year, month, day;
 };
 
-/* A year that begins in March puts the leap day last: era of 400 years, year of
- * the era, day of the year. */
+/* A year that begins in March puts the leap day last: era of 400 years, day and year
+ * of the era, day of the year, month of that year. */
 static struct date date_of(u64 days)
 {
 	u64 z = days + 719468, era = z / 146097, doe = z % 146097;
 	u64 yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	unsigned doy = (unsigned)(doe - (365 * yoe + yoe / 4 - yoe / 100)), mp = (5 * doy + 2) / 153;
+	unsigned doy = (unsigned)(doe - (365 * yoe + yoe / 4 - yoe / 100));
+	unsigned mp = (5 * doy + 2) / 153;
 	struct date d = {.month = mp < 10 ? mp + 3 : mp - 9, .day = doy - (153 * mp + 2) / 5 + 1};
 
 	d.year = (unsigned)(yoe + era * 400) + (d.month <= 2);
@@ -245,7 +247,9 @@ static void fire(struct timer *t)
 
 static bool is_time(unsigned r)
 {
-	return r == R_CENTURY || (r <= R_YEAR && r != R_SEC_ALARM && r != R_MIN_ALARM && r != R_HOUR_ALARM);
+	bool alarm = r == R_SEC_ALARM || r == R_MIN_ALARM || r == R_HOUR_ALARM;
+
+	return r == R_CENTURY || (r <= R_YEAR && !alarm);
 }
 
 static u8 read(struct rtc *c, unsigned r)

@@ -85,8 +85,10 @@ struct testdev *testdev_new(struct vm *vm, const struct wire line[TESTDEV_LINES]
 		return NULL;
 	vm_add(vm, &t->dev, &ops, "testdev");
 	memcpy(t->line, line, sizeof(t->line));
-	if (claim(t, &vm->port, &t->exit, 0xf4, 4, 4) || claim(t, &vm->port, &t->latch, 0xe0, 4, 4) ||
-	    claim(t, &vm->port, &t->flush, 0xe4, 4, 4) || claim(t, &vm->port, &t->bytes, 0xe8, 1, 1) ||
+	if (claim(t, &vm->port, &t->exit, 0xf4, 4, 4) ||
+	    claim(t, &vm->port, &t->latch, 0xe0, 4, 4) ||
+	    claim(t, &vm->port, &t->flush, 0xe4, 4, 4) ||
+	    claim(t, &vm->port, &t->bytes, 0xe8, 1, 1) ||
 	    claim(t, &vm->port, &t->lines, 0x2000, TESTDEV_LINES, 1) ||
 	    claim(t, &vm->mem, &t->memory, 0xff000000, MEMORY, 8))
 		return NULL;
