@@ -1,5 +1,6 @@
 /* Parts that are not there yet, weakly: a real one replaces them at link time. */
 #include "tests/unit/fake.h"
+#include "core/dev/virtdevs.h"
 #define W __attribute__((weak))
 W int emul_init(struct vcpu *v) { return 0; }
 W void emul_fini(struct vcpu *v) { }
@@ -29,3 +30,7 @@ W bool load_slow(struct vcpu *v, const struct insn *i, unsigned n, u64 *x) { ret
 W bool store_slow(struct vcpu *v, const struct insn *i, unsigned n, u64 x) { return false; }
 W bool stack_load_slow(struct vcpu *v, u64 sp, unsigned n, u64 *x) { return false; }
 W bool stack_store_slow(struct vcpu *v, u64 sp, unsigned n, u64 x) { return false; }
+
+W struct net *net_new(struct vm *vm, struct pci *p, const char *s, struct nic *n) { return NULL; }
+W struct console *console_new(struct vm *vm, struct pci *p, const char *s, unsigned n,
+			      struct tty *const t[], const char *const c[]) { return NULL; }
