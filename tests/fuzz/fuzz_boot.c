@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t n)
 		cfg.initrd = cut(&p, end, data[3]);
 	if (how & 16) {
 		cfg.nmodule = 1;
-		cfg.module[0] = (struct pc_module){ { data, n }, "module" };
+		cfg.module[0] = (struct pc_module){ { (void *)(uintptr_t)data, n }, "module" };
 	}
 	cfg.kernel = cut(&p, end, (size_t)(end - p));
 	if (how & 32) {
