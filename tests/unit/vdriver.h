@@ -13,6 +13,7 @@ enum { VD_ISR = 0x1000, VD_DEVICE = 0x2000, VD_NOTIFY = 0x3000, VD_MSIX = 0x4000
 struct vdriver {
 	struct vm *vm;
 	struct pci *pci;
+	u8 *ram;
 	unsigned slot, nq;
 	u64 cfg, bar;            /* where they are on the bus */
 	u64 heap;                /* free guest memory from here */
@@ -31,8 +32,8 @@ static void vd_count_msi(struct vm *vm, u64 addr, u32 data)
 	vd_msi.by_data[data & 255]++;
 }
 
-/* A machine with a PCI bus; devices are added by the test. */
-static inline void vd_machine(struct vdriver *d, size_t ram)
+/* A machine with a PCI bus; devices are added by the test.  own: its memory, or NULL. */
+static inline void vd_machine_on(struct vdriver *d, size_t ram, u8 *own)
 {
 	static const u8 line[4] = {10, 11, 10, 11};
 	struct wire w[4];
@@ -40,13 +41,17 @@ static inline void vd_machine(struct vdriver *d, size_t ram)
 	memset(d, 0, sizeof(*d));
 	memset(&vd_msi, 0, sizeof(vd_msi));
 	fake_reset();
-	d->vm = fake_vm(1, ram);
+	d->vm = fake_vm(1, own ? 0 : ram);
+	if (own)
+		assert_int_equal(ram_add(d->vm, 0, ram, own, false), 0);
+	d->ram = own ? own : fake_ram(d->vm);
 	d->vm->msi = vd_count_msi;
 	for (int i = 0; i < 4; i++)
 		w[i] = fake_wire(&d->wire[i]);
 	d->pci = pci_new(d->vm, VD_ECAM, w, line);
 	assert_non_null(d->pci);
 }
+static inline void vd_machine(struct vdriver *d, size_t ram) { vd_machine_on(d, ram, NULL); }
 
 static inline u64 vd_read(struct vdriver *d, u64 off, unsigned n) { return fake_read(d->vm, d->bar + off, n); }
 static inline void vd_write(struct vdriver *d, u64 off, unsigned n, u64 v) { fake_write(d->vm, d->bar + off, n, v); }
@@ -109,7 +114,7 @@ static inline void vd_queue(struct vdriver *d, unsigned q, u16 size)
 {
 	struct ring *r = &d->ring[q];
 
-	ring_init(r, fake_ram(d->vm), vd_alloc(d, ring_bytes(size)), size);
+	ring_init(r, d->ram, vd_alloc(d, ring_bytes(size)), size);
 	memset(r->ram + r->desc, 0, ring_bytes(size));
 	vd_write(d, 22, 2, q);
 	vd_write(d, 24, 2, size);
