@@ -31,7 +31,7 @@ static void scale(u32 khz, u32 *mul, s8 *shift)
 		--*shift;
 	for (; hz <= SEC; hz <<= 1)
 		++*shift;
-	*mul = (u32)((unsigned __int128)SEC << 32) / hz;
+	*mul = (u32)(((unsigned __int128)SEC << 32) / hz);
 }
 
 /* An odd version says that the rest is being written. */
