@@ -89,7 +89,7 @@ $B/tests/%.o: tests/%.c
 	$Q$(CC) $(ALL_CFLAGS) $(HOSTED) -Wno-missing-prototypes -c -o $@ $<
 $B/tests/unit/test_%: $B/tests/unit/test_%.o $B/tests/unit/fake.o $(LIBS)
 	$(call say,LD)
-	$Q$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+	$Q$(CC) $(ALL_CFLAGS) $(UNIT_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group -lcmocka -lpthread
 
 need-build:
