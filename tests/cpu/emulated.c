@@ -71,6 +71,7 @@ static void descriptors(void)
 		0x00008b0000004087, 0xffffffff, 0x0000820000000047, 0xffffffff,
 	};
 	memcpy(ram + GDT, gdt, sizeof gdt);
+	st16(ram + TSS + 0x66, 0xffff); /* no I/O bitmap */
 	for (u16 i = 0; i < SEL_LDT_N; i++) {
 		struct seg s = segment(i << 3 | 7);
 		u64 limit = s.attr & SEG_G ? s.limit >> 12 : s.limit;
@@ -99,7 +100,7 @@ static void load_state(const struct trial *t)
 	x->rflags = t->in.rflags;
 	x->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
 	x->cr3 = PML4;
-	x->cr4 = CR4_PAE | CR4_PGE | CR4_DE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP |
+	x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP |
 		 CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_MCE;
 	x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 	x->xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
@@ -172,6 +173,8 @@ void emulated_run(const struct trial *t, struct outcome *o)
 		o->vec = vcpu->emul.fault.vector;
 		o->err = vcpu->emul.fault.has_error ? vcpu->emul.fault.error : 0;
 		o->cr2 = o->vec == VEC_PF ? vcpu->emul.fault.cr2 : 0;
+		if (o->cr2 >> 47)
+			o->err |= PF_P; /* as Linux pretends for the kernel's half */
 	} else if (d > DONE_BRANCH || rounds >= 100000) {
 		o->vec = VEC_HANG;
 		o->err = d;

@@ -106,6 +106,8 @@ void emulated_run(const struct trial *, struct outcome *);
 const char *skip_before(const struct trial *);  /* a reason, or NULL */
 const char *skip_after(const struct trial *, const struct outcome *native,
 		       const struct outcome *emul);
+bool fault_by_machine(const struct trial *, const struct outcome *native, const struct outcome *emul);
+void excuse_fault_state(const struct trial *, const struct outcome *native, struct outcome *emul);
 u64 undefined_flags(const struct trial *, const struct outcome *native);
 
 /* What the code pages hold: int3, the instruction, the way out. */
