@@ -61,6 +61,7 @@ static inline struct vcpu *x86_vcpu(struct vm *vm)
 	if (!v->emul.cpuid)
 		assert_int_equal(cpuid_init(v), 0);
 	x86_reset(v);
+	rflags_set(v, FLAG_1);
 	seg_mode(v);
 	return v;
 }
