@@ -113,6 +113,7 @@ void lapic_timer_init(struct lapic *l)
 void lapic_timer_stop(struct lapic *l)
 {
 	l->init_count = 0;
+	l->start = host_now();
 	l->running = false;
 	l->deadline = 0;
 	timer_cancel(&l->timer);

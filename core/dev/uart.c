@@ -294,6 +294,7 @@ static void uart_reset(struct device *dev)
 
 	u->ier = u->fcr = u->lcr = u->mcr = u->scr = u->lsr = u->msr = 0;
 	u->divisor = 12; /* 9600 */
+	memset(u->fifo, 0, sizeof(u->fifo));
 	u->thre_irq = false;
 	clear_rx(u);
 	update(u);
