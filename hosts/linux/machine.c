@@ -394,10 +394,25 @@ static void turn(struct machine *m)
 	signals_work();
 }
 
+/* A reset made room in devices which did not say so. */
+static void offer_input(struct machine *m)
+{
+	struct stream *const s[] = { &m->console, &m->debug };
+	for (unsigned i = 0; i < countof(s); i++)
+		if (s[i]->loop)
+			s[i]->tty.ops->ready(&s[i]->tty);
+	for (unsigned i = 0; i < m->opt->nport; i++)
+		if (m->opt->port[i]->ops->ready)
+			m->opt->port[i]->ops->ready(m->opt->port[i]);
+	if (m->nic)
+		m->nic->ops->ready(m->nic);
+}
+
 static int run_once(struct machine *m)
 {
 	if (boot(m))
 		return VM_FAILED;
+	offer_input(m);
 	start(m);
 	while (atomic_load(&m->vm.stop) == VM_RUNS)
 		turn(m);

@@ -69,9 +69,16 @@ def test_debug_console_is_stdout_with_test_devices(rom, tmp_path):
 
 @pytest.mark.parametrize("how", [b"r", b"t"])
 def test_reboot(rom, how):
-    r = run(rom, how + b"q")
-    assert r.stdout.count(b"ready") == 2
-    assert r.returncode == 0
+    p = subprocess.Popen([LODGE, "run", "--firmware", rom, "-m", "16M"],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for _ in range(3):
+        assert p.stdout.readline().endswith(b"ready\r\n")
+        p.stdin.write(how)
+        p.stdin.flush()
+    assert p.stdout.readline().endswith(b"ready\r\n")
+    p.stdin.write(b"q")
+    p.stdin.flush()
+    assert p.wait(5) == 0
     r = run(rom, how, "--no-reboot")
     assert r.stdout.count(b"ready") == 1
     assert r.returncode == 0
