@@ -4,8 +4,10 @@
 #include "hosts/linux/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cmd cmds[] = {
 	{ "run", "start a virtual machine", cmd_run },
@@ -47,9 +49,21 @@ static int start(const struct cmd *c, int argc, char **argv)
 	return c->run(argc - 1, argv + 1);
 }
 
+/* A closed descriptor 0, 1 or 2 would become some file of ours that is then
+ * written to. */
+static void fill_stdio(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= 2)
+		fd = dup(fd);
+	if (fd > 2)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
+	fill_stdio();
 	if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help")) {
 		usage(stdout);
 		return 0;

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""make bench: lodge beside bochs and QEMU's TCG, on the same kernel and initrd in the same run.
+
+What is measured, each figure the best of N runs (shared machines are noisy; compare columns, not runs):
+  boot     start of the program to the guest's init
+  lbench   34 workloads inside the guest (bench/guest/lbench.c), seconds for the nominal work
+  start    lodge's start to the guest's first instruction; memory beyond the guest's after boot
+
+usage: bench.py [-n RUNS] [--with lodge,qemu,bochs] [--run PREFIX[,PREFIX...]|none] [--time SECONDS]"""
+import argparse
+import math
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+WORK = TOP / "build" / "bench"
+LODGE = TOP / "lodge"
+
+
+def sh(*args, **kw):
+    return subprocess.run([str(a) for a in args], check=True, **kw)
+
+
+def prepare():
+    """Debian's cloud kernel, and an initramfs of busybox and lbench."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    sh(LODGE, "run", "-q", "--net", "none", "--", "true", stdin=subprocess.DEVNULL)
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "lodge"
+    tiny = sorted(cache.glob("tiny-*/vmlinuz"), key=os.path.getmtime)[-1].parent
+    root = WORK / "root"
+    shutil.rmtree(root, ignore_errors=True)
+    for d in ("bin", "proc", "sys", "dev", "tmp"):
+        (root / d).mkdir(parents=True)
+    sh("gcc", "-O2", "-static", "-pthread", "-o", root / "bin/lbench", TOP / "bench/guest/lbench.c", "-lm")
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    shutil.copy(TOP / "bench/guest/init", root / "init")
+    (root / "init").chmod(0o755)
+    sh("sh", "-c", f"cd {root} && find . | cpio -o -H newc --quiet | gzip -1 > {WORK}/initrd")
+    return tiny / "vmlinuz", WORK / "initrd"
+
+
+def until(command, pattern, timeout, env=None):
+    """Runs command until a line matches; [(seconds, line)], the last one the match (or not)."""
+    lines, started = [], time.monotonic()
+    p = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+    try:
+        os.set_blocking(p.stdout.fileno(), True)
+        for line in p.stdout:
+            lines.append((time.monotonic() - started, line.rstrip()))
+            if re.search(pattern, line) or time.monotonic() - started > timeout:
+                break
+    finally:
+        try:
+            os.killpg(p.pid, 9)
+        except ProcessLookupError:
+            pass
+        p.wait()
+    return lines
+
+
+def lodge(kernel, initrd, append):
+    return [LODGE, "run", "--kernel", kernel, "--initrd", initrd, "--append", append, "-m", "512M", "--net", "none"]
+
+
+def qemu(kernel, initrd, append):
+    return ["qemu-system-x86_64", "-M", "microvm", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "512",
+            "-nographic", "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append", append]
+
+
+BOCHSRC = """megs: 512
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+cpu: model=corei7_skylake_x, count=1, ips=50000000, reset_on_triple_fault=1
+clock: sync=none
+boot: cdrom
+ata0-master: type=cdrom, path={iso}, status=inserted
+com1: enabled=1, mode=file, dev={out}
+display_library: term
+error: action=ignore
+panic: action=fatal
+log: /dev/null
+"""
+
+
+def bochs(kernel, initrd, append):
+    """bochs has no -kernel: GRUB on a CD loads it.  The serial line goes through a pipe to stdout."""
+    iso, tree, out = WORK / "bochs.iso", WORK / "iso", WORK / "bochs.out"
+    (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
+    shutil.copy(kernel, tree / "vmlinuz")
+    shutil.copy(initrd, tree / "initrd")
+    (tree / "boot/grub/grub.cfg").write_text(
+        f"set timeout=0\nmenuentry l {{\nlinux /vmlinuz {append}\ninitrd /initrd\n}}\n")
+    sh("grub-mkrescue", "-o", iso, tree, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    rc = WORK / "bochsrc"
+    rc.write_text(BOCHSRC.format(iso=iso, out=out))
+    (WORK / "bochs.rc").write_text("c\n")
+    out.unlink(missing_ok=True)
+    os.mkfifo(out)
+    return ["sh", "-c", f"TERM=vt100 script -qfc 'bochs -q -f {rc} -rc {WORK}/bochs.rc' /dev/null >/dev/null 2>&1 & cat {out}"]
+
+
+RIVALS = {"lodge": lodge, "qemu": qemu, "bochs": bochs}
+APPEND = "console=ttyS0 quiet panic=-1 lb.t={t} lb.run={run}"
+
+
+def boots(names, kernel, initrd, runs):
+    best = {}
+    for _ in range(runs):
+        for n in names:
+            lines = until(RIVALS[n](kernel, initrd, APPEND.format(t=0, run="none")), "LB_INIT", 400)
+            if lines and "LB_INIT" in lines[-1][1]:
+                best[n] = min(best.get(n, 1e9), lines[-1][0])
+            else:
+                print(f"{n}: did not reach init; its last lines:", *[l for _, l in lines[-5:]], sep="\n  ")
+    return best
+
+
+def lbench(name, kernel, initrd, t, run):
+    lines = until(RIVALS[name](kernel, initrd, APPEND.format(t=t, run=run)), "LB_END", 3000)
+    found = {}
+    for _, l in lines:
+        m = re.search(r"BENCH (\S+)\s+([\d.]+) .*best=([\d.]+) .*chk=(\S+)", l)
+        if m:
+            found[m[1]] = (float(m[3]), m[4])
+    return found
+
+
+def native(t, run):
+    args = [] if run in ("", "all") else run.split(",")
+    r = subprocess.run([WORK / "root/bin/lbench", "-t", str(t), *args], capture_output=True, text=True)
+    return {m[1]: (float(m[3]), m[4]) for m in
+            re.finditer(r"BENCH (\S+)\s+([\d.]+) .*best=([\d.]+) .*chk=(\S+)", r.stdout)}
+
+
+def geomean(x):
+    return math.exp(sum(map(math.log, x)) / len(x)) if x else float("nan")
+
+
+def table(columns):
+    base = columns["native"]
+    names = [c for c in columns if c != "native"]
+    print(f"\n{'workload':22s} {'native s':>9s}" + "".join(f"{n:>18s}" for n in names))
+    groups = {}
+    for w, (s, chk) in base.items():
+        row = f"{w:22s} {s:9.4f}"
+        for n in names:
+            if w not in columns[n]:
+                row += f"{'-':>18s}"
+                continue
+            b, c = columns[n][w]
+            wrong = chk != c and w.split(".")[0] != "os"
+            row += f"{b:9.4f} {b / s:6.1f}x{'!' if wrong else ' '}"
+            groups.setdefault((w.split(".")[0], n), []).append(b / s)
+        print(row)
+    for g in sorted({g for g, _ in groups}):
+        print(f"{'geomean ' + g:32s}" + "".join(f"{geomean(groups.get((g, n), [])):16.1f}x " for n in names))
+
+
+def footprint(kernel, initrd):
+    """Memory of the process beyond guest RAM, and its start, as lodge's own trace tells."""
+    p = subprocess.Popen([str(c) for c in lodge(kernel, initrd, APPEND.format(t=0, run="none").replace("lb.run=none", "lb.run=os.nothing"))],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
+    for line in p.stdout:
+        if "LB_INIT" in line:
+            break
+    rss = shared = 0
+    current = None
+    for l in open(f"/proc/{p.pid}/smaps"):
+        m = re.match(r"[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+\s*(.*)", l)
+        if m:
+            current = m[1]
+        elif l.startswith("Rss:"):
+            n = int(l.split()[1])
+            if "memfd:lodge-ram" in current or "guest" in current:
+                shared += n
+            else:
+                rss += n
+    p.kill()
+    p.wait()
+    print(f"memory beyond guest RAM after boot: {rss / 1024:.1f} MiB (guest RAM touched: {shared / 1024:.0f} MiB)")
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("-n", type=int, default=2)
+    a.add_argument("--with", dest="names", default="lodge,qemu,bochs")
+    a.add_argument("--run", default="int,mem,fp,os")
+    a.add_argument("--bochs-run", default="int.crc32,int.sha256,int.coremark,os.getppid")
+    a.add_argument("--time", default="0.05")
+    o = a.parse_args()
+    names = o.names.split(",")
+    kernel, initrd = prepare()
+    best = boots(names, kernel, initrd, o.n)
+    for n in names:
+        if n in best:
+            print(f"boot to init  {n:6s} {best[n]:7.2f} s   {best[n] / best.get('lodge', best[n]):5.2f} of lodge's")
+    sys.stdout.flush()
+    footprint(kernel, initrd)
+    if o.run != "none":
+        columns = {"native": native(o.time, o.run.replace(",", " ").replace(" ", ","))}
+        for n in names:
+            columns[n] = lbench(n, kernel, initrd, o.time, o.bochs_run if n == "bochs" else o.run)
+        table(columns)
+
+
+main()
