@@ -17,6 +17,7 @@ void cache_fini(struct cache *c)
 static void drop_all(struct cache *c)
 {
 	c->used = 0;
+	c->drops++;
 	memset(c->hash, 0, sizeof(c->hash));
 }
 

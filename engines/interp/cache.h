@@ -12,7 +12,9 @@
  *  3. A block may run while the gen of its page (both pages) is the one it was
  *     made from.  When it is not, its bytes are compared with those it was made
  *     from: data beside code is common, changed code is not.
- *  4. When the memory is used up everything is dropped: starting over is simpler
+ *  4. `jump` remembers who followed last: after falling through, after a branch.
+ *     It is a hint: whoever follows it looks whether it is the block he wants.
+ *  5. When the memory is used up everything is dropped: starting over is simpler
  *     than choosing, and pays off when a guest's phases change. */
 #ifndef ENGINES_INTERP_CACHE_H
 #define ENGINES_INTERP_CACHE_H
@@ -26,6 +28,7 @@ struct block {
 	const u8 *host;            /* of the first byte */
 	const u8 *host2;           /* straddling: of the second page's first byte */
 	struct block *next;        /* in its hash chain */
+	struct block *jump[2];
 	struct ram_page *page, *page2;
 	u32 gen, gen2;
 	u8 mode;
@@ -38,6 +41,7 @@ enum { CACHE_BYTES = 6 * MiB, CACHE_HASH = 1 << 14 };
 struct cache {
 	u8 *mem;                   /* CACHE_BYTES */
 	size_t used;
+	u64 drops;                 /* how often everything was dropped */
 	struct block *hash[CACHE_HASH];
 };
 
@@ -48,5 +52,12 @@ void cache_fini(struct cache *);
  * host where the TLB's exec entry says it is.  NULL: leave the instruction to
  * emul_step(): it lies in no RAM, or cannot be fetched whole. */
 struct block *cache_get(struct cache *, struct vcpu *, u64 lin, const u8 *host);
+
+/* May a block that was found before run at host again?  Straddling ones need a look. */
+static inline bool block_same(const struct block *b, const u8 *host)
+{
+	return b && likely(b->host == host && !b->page2 &&
+			   __atomic_load_n(&b->page->gen, __ATOMIC_ACQUIRE) == b->gen);
+}
 
 #endif

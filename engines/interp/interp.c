@@ -1,19 +1,26 @@
 /* The interpreter: core/x86's handlers, called one after the other over decoded
  * blocks (cache.h).  One host thread per vCPU calls run().
  *
- * The loop trusts little: between blocks it looks at kicks, at waiting interrupts,
- * at other vCPUs' code (mem_epoch), and finds the next block through the TLB.
- * What is rare goes out as EXIT_STEP, to the emulator's own careful loop of one
- * instruction: devices, debugging, code outside RAM.
+ *	run -> boundary     events, shadows, debugging: what needs a look at all state
+ *	    -> walk         block after block while no more than rip changes
+ *	       -> execute   instruction after instruction
+ *
+ * walk() goes on by itself after near branches and behind a block's end, looking
+ * at kicks and other vCPUs' code (mem_epoch); whatever else happened goes back
+ * through boundary().  What is rare goes out as EXIT_STEP, to the emulator's own
+ * careful loop of one instruction: devices, debugging, code outside RAM.
  *
  * Before you change this:
  *  1. x86.rip stands behind the instruction while its handler runs, and emul.start
  *     on it: a fault puts rip back to start unless it is a trap.
- *  2. emul.leave says that this block's own page was written: the next
- *     instruction must be looked up anew (SDM vol. 3, 8.1.3).
+ *  2. emul.leave says that a page with code was written: the next instruction must
+ *     be looked up anew (SDM vol. 3, 8.1.3).
  *  3. An instruction in the shadow of STI or MOV SS runs alone, and no interrupt is
- *     taken before it. */
+ *     taken before it.
+ *  4. DONE_BRANCH from a near branch (INSN_NEAR) leaves mode, mapping and
+ *     interruptibility as they were; from any other instruction it does not. */
 #include "core/engine.h"
+#include "core/x86/insn.h"
 #include "core/x86/mem.h"
 #include "core/x86/sys.h"
 #include "engines/interp/cache.h"
@@ -24,29 +31,51 @@ struct interp {
 	struct cache cache;
 };
 
-/* ---- between blocks */
-
-static bool kicked(struct interp *p)
+static bool kicked(const struct interp *p)
 {
-	return unlikely(__atomic_load_n(&p->kick, __ATOMIC_RELAXED)) &&
-	       __atomic_exchange_n(&p->kick, 0, __ATOMIC_ACQUIRE);
+	return unlikely(__atomic_load_n(&p->kick, __ATOMIC_RELAXED));
 }
 
-/* Delivers what waits, if the guest can take it. */
-static enum done interrupts(struct vcpu *v)
-{
-	if (v->nmi && emul_can_nmi(v)) {
-		v->nmi = false;
-		return emul_nmi(v);
-	}
-	if (v->irq >= 0 && emul_can_irq(v)) {
-		u8 vector = (u8)v->irq;
+/* ---- instructions */
 
-		v->irq = -1;
-		return emul_interrupt(v, vector);
+static enum done not_next(struct vcpu *v, const struct insn *i, enum done d)
+{
+	switch (d) {
+	case DONE_BRANCH:
+		return i->flags & INSN_NEAR ? DONE_NEXT : DONE_BRANCH;
+	case DONE_FAULT:
+		if (!v->emul.fault.trap)
+			v->x86.rip = v->emul.start;
+		return emul_deliver(v);
+	case DONE_DEVICE:
+		v->x86.rip = v->emul.start;
+		return DONE_DEVICE;
+	default:
+		return d;
 	}
-	return DONE_NEXT;
 }
+
+/* The first n instructions of b, or fewer.  Faults are delivered.  DONE_NEXT: only rip
+ * and what instructions of their own change are new. */
+static enum done execute(struct vcpu *v, const struct block *b, unsigned n)
+{
+	const struct insn *i = b->insn, *end = i + n;
+	u64 rip = v->x86.rip;
+	enum done d;
+
+	do {
+		v->emul.start = rip;
+		rip += i->len;
+		v->x86.rip = rip;
+		d = i->exec(v, i);
+		i++;
+	} while (!((unsigned)d | v->emul.leave) && i != end);
+	v->emul.retired += (u64)(i - b->insn);
+	v->emul.leave = false;
+	return likely(d == DONE_NEXT) ? DONE_NEXT : not_next(v, i - 1, d);
+}
+
+/* ---- blocks */
 
 /* The linear address of rip; false: it lies outside CS's limit. */
 static bool code_address(struct vcpu *v, u64 *lin)
@@ -62,85 +91,121 @@ static bool code_address(struct vcpu *v, u64 *lin)
 	return v->x86.rip <= cs->limit;
 }
 
-static struct block *find(struct vcpu *v, struct interp *p)
+/* Where lin is in the host's memory, by the TLB; NULL: nowhere that can be executed. */
+static const u8 *code_host(struct vcpu *v, u64 lin)
 {
-	struct tlb_entry *e;
-	struct block *b;
-	u64 lin;
+	const struct tlb_entry *e = tlb_entry(v, lin);
 
-	if (unlikely(!code_address(v, &lin)))
-		return NULL;
-	e = tlb_entry(v, lin);
 	if (unlikely(!tlb_hit(e->exec, lin, 1)) &&
 	    (mem_code(v, lin) == ~0ull || !tlb_hit(e->exec, lin, 1)))
 		return NULL;
-	b = cache_get(&p->cache, v, lin, tlb_host(e, lin));
+	return tlb_host(e, lin);
+}
+
+/* Where walk() is: the block before and its linear address, if nothing but rip
+ * changed since; most often the next one lies in the same page or is remembered. */
+struct place {
+	struct block *prev;
+	u64 lin;
+	bool branched;
+};
+
+static struct block *look_up(struct vcpu *v, struct place *at, u64 lin, const u8 *host)
+{
+	struct cache *c = &((struct interp *)v->engine_data)->cache;
+	u64 drops = c->drops;
+	struct block *b = host ? cache_get(c, v, lin, host) : NULL;
+
+	if (b && at->prev && c->drops == drops)
+		at->prev->jump[at->branched] = b;
+	return b;
+}
+
+/* The block at rip; NULL: emulate one instruction. */
+static struct block *find(struct vcpu *v, struct place *at)
+{
+	u64 lin, before = at->lin;
+	struct block *b = at->prev;
+	const u8 *host;
+
+	if (unlikely(!code_address(v, &lin)))
+		return NULL;
+	at->lin = lin;
+	if (b && !((lin ^ before) >> 12))
+		host = b->host + (s64)(lin - before);
+	else
+		host = code_host(v, lin);
+	if (likely(b && block_same(b->jump[at->branched], host)))
+		b = b->jump[at->branched];
+	else
+		b = look_up(v, at, lin, host);
+	at->prev = b;
 	if (unlikely(b && !v->emul.long64 && b->len - 1u > v->x86.seg[CS].limit - v->x86.rip))
 		return NULL; /* it reaches over the limit: instruction by instruction */
 	return b;
 }
 
-/* ---- a block */
-
-static enum done run_block(struct vcpu *v, const struct block *b, unsigned n)
+static enum done walk(struct vcpu *v, const struct interp *p)
 {
-	const struct insn *i = b->insn, *end = i + n;
+	struct place at = {0};
+	struct block *b;
 	enum done d;
+	u64 behind;
 
 	do {
-		v->emul.start = v->x86.rip;
-		v->x86.rip += i->len;
-		d = i->exec(v, i);
-		i++;
-	} while (d == DONE_NEXT && i < end && likely(!v->emul.leave));
-	v->emul.retired += (u64)(i - b->insn);
-	v->emul.leave = false;
+		mem_epoch(v);
+		b = find(v, &at);
+		if (unlikely(!b))
+			return DONE_DEVICE;
+		behind = v->x86.rip + b->len;
+		d = execute(v, b, b->n);
+		at.branched = v->x86.rip != behind;
+	} while (likely(d == DONE_NEXT) && !kicked(p));
 	return d;
 }
 
-static enum done run_shadowed(struct vcpu *v, const struct block *b)
+static enum done shadowed(struct vcpu *v)
 {
-	enum done d = run_block(v, b, 1);
+	struct place at = {0};
+	struct block *b = find(v, &at);
+	enum done d;
 
-	if (d == DONE_NEXT || d == DONE_BRANCH || d == DONE_HALT)
+	if (!b)
+		return DONE_DEVICE; /* emul_step() ends the shadow */
+	d = execute(v, b, 1);
+	if (d != DONE_DEVICE)
 		shadow_end(v);
 	return d;
 }
 
-static enum done fault(struct vcpu *v)
-{
-	if (!v->emul.fault.trap)
-		v->x86.rip = v->emul.start;
-	return emul_deliver(v);
-}
+/* ---- events */
 
-static enum exit_why leave(struct vcpu *v, enum done d)
-{
-	switch (d) {
-	case DONE_DEVICE:
-		v->x86.rip = v->emul.start;
-		return EXIT_STEP;
-	case DONE_HALT:
-		return EXIT_HALT;
-	default:
-		return EXIT_RESET;
-	}
-}
+enum { GO_ON = -1 };
 
-/* The next block, and what came of it. */
-static enum done advance(struct vcpu *v, struct interp *p)
+/* Delivers what waits.  GO_ON, or why run() returns: after an interrupt it does, so
+ * that the local APIC learns of it before the guest can complete it. */
+static int boundary(struct vcpu *v, struct interp *p)
 {
-	bool shadow = v->x86.shadow;
-	struct block *b;
 	enum done d;
 
-	mem_epoch(v);
-	if (unlikely(debug_armed(v)) || unlikely(!(b = find(v, p)))) {
-		v->emul.start = v->x86.rip;
-		return DONE_DEVICE;
+	if (kicked(p) && __atomic_exchange_n(&p->kick, 0, __ATOMIC_ACQUIRE))
+		return EXIT_KICK;
+	if (v->nmi && emul_can_nmi(v)) {
+		v->nmi = false;
+		d = emul_nmi(v);
+	} else if (v->irq >= 0 && emul_can_irq(v)) {
+		d = emul_interrupt(v, (u8)v->irq);
+		v->irq = -1;
+	} else {
+		return debug_armed(v) ? EXIT_STEP : GO_ON;
 	}
-	d = unlikely(shadow) ? run_shadowed(v, b) : run_block(v, b, b->n);
-	return unlikely(d == DONE_FAULT) ? fault(v) : d;
+	return d == DONE_SHUTDOWN ? EXIT_RESET : EXIT_KICK;
+}
+
+static int why(enum done d)
+{
+	return d == DONE_DEVICE ? EXIT_STEP : d == DONE_HALT ? EXIT_HALT :
+	       d == DONE_SHUTDOWN ? EXIT_RESET : GO_ON;
 }
 
 /* ---- struct engine */
@@ -148,23 +213,19 @@ static enum done advance(struct vcpu *v, struct interp *p)
 static void run(struct vcpu *v, struct exit *x)
 {
 	struct interp *p = v->engine_data;
-	enum done d = DONE_NEXT;
+	int out;
 
 	if (v->dirty) {
 		emul_sync_in(v);
 		v->dirty = 0;
 	}
-	while (!kicked(p)) {
-		if (unlikely(v->irq >= 0 || v->nmi))
-			d = interrupts(v);
-		if (likely(d <= DONE_BRANCH))
-			d = advance(v, p);
-		if (unlikely(d > DONE_BRANCH)) {
-			x->why = leave(v, d);
-			return;
-		}
-	}
-	x->why = EXIT_KICK;
+	v->emul.leave = false;
+	do {
+		out = boundary(v, p);
+		if (out == GO_ON)
+			out = why(v->x86.shadow ? shadowed(v) : walk(v, p));
+	} while (out == GO_ON);
+	x->why = (enum exit_why)out;
 }
 
 static void kick(struct vcpu *v)
@@ -179,9 +240,9 @@ static void sync(struct vcpu *v, unsigned what)
 	emul_sync_out(v);
 }
 
-static int probe(char *why, size_t n)
+static int probe(char *text, size_t n)
 {
-	fmt(why, n, "software only, needs nothing of the host");
+	fmt(text, n, "software only, needs nothing of the host");
 	return 0;
 }
 
