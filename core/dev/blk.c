@@ -6,10 +6,12 @@
  * byte is the status, wherever the driver's buffers begin and end. */
 #include "core/dev/virtdevs.h"
 #include "core/dev/virtio.h"
+#include "core/state.h"
 
 enum { QUEUES = 4, QUEUE_SIZE = 128, SEG_MAX = QUEUE_SIZE - 2, SEG_BYTES = 4 * MiB };
 enum { AT_ONCE = 64, SECTOR = 512, ID_LEN = 20 };
 #define MOST_SECTORS 0x400000u       /* one discard or write-zeroes: 2 GiB */
+#define MOST_BYTES ((u64)SEG_MAX * SEG_BYTES)
 
 #define F_SIZE_MAX     (1ull << 1)
 #define F_SEG_MAX      (1ull << 2)
@@ -144,7 +146,7 @@ static u8 read_write(struct blk *b, struct req *r, const struct header *h)
 
 	if (out && b->disk->readonly)
 		return S_IOERR;
-	if (bytes % SECTOR || !in_disk(b, h->sector, bytes / SECTOR))
+	if (bytes % SECTOR || bytes > MOST_BYTES || !in_disk(b, h->sector, bytes / SECTOR))
 		return S_IOERR;
 	r->d.op = out ? DISK_WRITE : DISK_READ;
 	r->d.sector = h->sector;
@@ -270,7 +272,16 @@ static void drain(struct virtio *v)
 
 /* ---- making */
 
-static const struct virtio_ops ops = {.notify = notify, .drain = drain};
+static void state(struct virtio *v, struct state *s)
+{
+	u64 sectors = container_of(v, struct blk, v)->disk->sectors, now = sectors;
+
+	state_u64(s, &sectors);
+	if (sectors != now)
+		state_bad(s, "the disk has another size");
+}
+
+static const struct virtio_ops ops = {.notify = notify, .drain = drain, .state = state};
 
 static void configure(struct blk *b)
 {

@@ -300,7 +300,7 @@ struct console *console_new(struct vm *vm, struct pci *pci, const char *name, un
 	struct virtio_info info = {
 		.type = VIRTIO_CONSOLE, .class = 0x078000, .features = F_SIZE | F_MULTIPORT,
 		.queues = (u16)(2 * nport + 2), .queue_size = QUEUE_SIZE,
-		.config_len = sizeof(struct config),
+		.config_len = sizeof(struct config), .config_saved = 4,
 	};
 	struct config cfg = {.max_ports = nport};
 	struct console *c = vm_alloc(vm, sizeof(*c));

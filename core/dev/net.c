@@ -9,7 +9,7 @@
 #include "core/dev/virtio.h"
 #include "core/state.h"
 
-enum { PAIRS = 4, QUEUES = 2 * PAIRS + 1, QUEUE_SIZE = 256, AT_ONCE = 64 };
+enum { PAIRS = 4, QUEUES = 2 * PAIRS + 1, QUEUE_SIZE = 256, AT_ONCE = 64, FRAMES_AT_ONCE = 256 };
 enum { RX_MOST = 128 };              /* buffers that one frame may take */
 enum { ETH_MIN = 14, PEEK = 96, LINK_UP = 1 };
 
@@ -48,6 +48,7 @@ struct net {
 	struct virtio v;
 	struct nic *nic;
 	u16 pairs;               /* in use */
+	u32 sent;                /* frames, since the driver rang: one chain may be many */
 	bool starved;            /* a frame waits in the host until the driver adds buffers */
 	u8 flow[256];            /* pair a flow was last sent on */
 	struct virtq_chain chain, first;
@@ -59,9 +60,10 @@ struct net {
 static void emit_out(void *to, const struct span *s, unsigned n)
 {
 	static const struct nic_hdr nothing;
-	struct nic *nic = to;
+	struct net *net = to;
 
-	nic->ops->send(nic, &nothing, s, n);
+	net->sent++;
+	net->nic->ops->send(net->nic, &nothing, s, n);
 }
 
 /* The copied header, less what the driver did not negotiate. */
@@ -100,7 +102,7 @@ static void transmit(struct net *n, struct virtq_chain *c, unsigned pair)
 	struct header h;
 	struct nic_hdr w;
 	const struct span *s;
-	struct netoff_out out = {emit_out, n->nic};
+	struct netoff_out out = {emit_out, n};
 	u32 len = c->read_len - sizeof(h);
 	unsigned ns;
 
@@ -129,12 +131,13 @@ static bool notify_tx(struct net *n, unsigned q)
 	struct virtq *vq = &n->v.q[q];
 	unsigned i;
 
-	for (i = 0; i < AT_ONCE && virtq_pop(vq, &n->chain); i++) {
+	n->sent = 0;
+	for (i = 0; i < AT_ONCE && n->sent < FRAMES_AT_ONCE && virtq_pop(vq, &n->chain); i++) {
 		transmit(n, &n->chain, q / 2);
 		virtq_push(vq, n->chain.head, 0);
 	}
 	virtio_irq(&n->v, q);
-	return i == AT_ONCE;
+	return i == AT_ONCE || n->sent >= FRAMES_AT_ONCE;
 }
 
 /* ---- in */
@@ -375,7 +378,7 @@ struct net *net_new(struct vm *vm, struct pci *pci, const char *name, struct nic
 	struct virtio_info info = {
 		.type = VIRTIO_NET, .class = 0x020000, .queues = QUEUES,
 		.queue_size = QUEUE_SIZE, .config_len = sizeof(struct config),
-		.need = need, .nneed = countof(need),
+		.config_saved = 6, .need = need, .nneed = countof(need),
 		.features = F_CSUM | F_MAC | F_HOST_TSO4 | F_HOST_TSO6 | F_MRG_RXBUF | F_STATUS |
 			    F_CTRL_VQ | F_CTRL_RX | F_MQ | F_CTRL_MAC_ADDR,
 	};

@@ -99,16 +99,18 @@ static void drive(struct pci_fn *f)
 {
 	struct pci *pci = f->pci;
 	unsigned pin = f->cfg[PCI_INT_PIN], w;
-	bool level = f->intx && !(ld16(&f->cfg[PCI_COMMAND]) & CMD_INTX_OFF);
+	bool level = f->intx && !(ld16(&f->cfg[PCI_COMMAND]) & CMD_INTX_OFF), was;
 
 	if (!pin)
 		return;
 	w = (f->slot + pin - 1) % WIRES;
+	was = pci->asserted[w];
 	if (level)
 		pci->asserted[w] |= 1u << f->slot;
 	else
 		pci->asserted[w] &= ~(1u << f->slot);
-	wire_set(&pci->intx[w], pci->asserted[w] != 0);
+	if (was != (pci->asserted[w] != 0))
+		wire_set(&pci->intx[w], !was);
 }
 
 void pci_intx(struct pci_fn *f, bool level)

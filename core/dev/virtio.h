@@ -41,6 +41,7 @@ struct virtio_info {
 	unsigned nneed;
 	u16 queues, queue_size;
 	u16 config_len;
+	u16 config_saved;        /* of these the first so many may change at run time */
 };
 
 struct virtio {

@@ -442,7 +442,7 @@ static void virtio_state(struct device *d, struct state *s)
 	state_u8(s, &v->status);
 	state_u8(s, &v->isr);
 	state_u8(s, &v->generation);
-	state_bytes(s, v->config, v->info.config_len);
+	state_bytes(s, v->config, v->info.config_saved);
 	for (unsigned i = 0; i < v->info.queues; i++)
 		virtq_state(&v->q[i], s);
 	if (s->load && !s->bad)
@@ -510,7 +510,8 @@ int virtio_init(struct virtio *v, struct vm *vm, struct pci *pci, const struct v
 			    .revision = 1};
 	int err;
 
-	assert(info->queues && info->queues <= VIRTIO_QUEUES && info->config_len <= VIRTIO_CONFIG);
+	assert(info->queues && info->queues <= VIRTIO_QUEUES);
+	assert(info->config_len <= VIRTIO_CONFIG && info->config_saved <= info->config_len);
 	vm_add(vm, &v->fn.dev, &device_ops, name);
 	v->ops = ops;
 	v->info = *info;

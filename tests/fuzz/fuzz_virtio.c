@@ -230,6 +230,7 @@ static void restore(void)
 	static u8 buf[65536];
 	struct state s = {.buf = buf, .n = sizeof(buf)};
 
+	f.loads++; /* what is refused is said */
 	f.dev->ops->state(f.dev, &s);
 	if (s.bad)
 		return;
@@ -239,7 +240,6 @@ static void restore(void)
 	host_lock(f.dev->lock);
 	f.dev->ops->state(f.dev, &s);
 	host_unlock(f.dev->lock);
-	f.loads++;
 }
 
 static void step(void)

@@ -1,6 +1,8 @@
 /* The block device on a disk in memory whose requests the test completes by hand. */
 #include "tests/unit/vdriver.h"
 
+#include "core/state.h"
+
 #include <string.h>
 
 enum { SECTORS = 64, PEND = 256 };
@@ -347,6 +349,34 @@ static void test_features_gate(void **s)
 	disk.d.block = 512;
 }
 
+static void test_state(void **s)
+{
+	static u8 buf[65536];
+	struct device *dev = &((struct virtio *)(void *)b)->fn.dev;
+	struct state save = {.buf = buf, .n = sizeof(buf)}, load;
+
+	put(0, 0, 0, 512, true, false);
+	dev->ops->state(dev, &save);
+	assert_true(save.bad); /* the caller drains first */
+	complete();
+	assert_int_equal(answer(0, 513), 0);
+	save = (struct state){.buf = buf, .n = sizeof(buf)};
+	dev->ops->state(dev, &save);
+	assert_false(save.bad);
+	vm_reset(d.vm);
+	load = (struct state){.load = true, .buf = buf, .n = save.pos};
+	dev->ops->state(dev, &load);
+	assert_false(load.bad);
+	put(0, 0, 1, 512, true, false);
+	complete();
+	assert_int_equal(answer(0, 513), 0);
+	disk.d.sectors /= 2;
+	load = (struct state){.load = true, .buf = buf, .n = save.pos};
+	dev->ops->state(dev, &load);
+	assert_true(load.bad);
+	assert_int_equal(vd_status(&d), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -357,7 +387,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_4k, setup_4k, teardown),
 		cmocka_unit_test_setup_teardown(test_features_gate, setup_idle, teardown),
 		T(test_no_status_byte), T(test_header_too_short), T(test_reset_in_flight),
-		T(test_too_many),
+		T(test_too_many), T(test_state),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -340,6 +340,47 @@ static void test_not_up(void **s)
 	assert_false(ring_used(&d.ring[0], NULL, NULL));
 }
 
+static void test_one_doorbell_is_bounded(void **s)
+{
+	struct piece p[] = {{mem, 12, 0}, {mem + 4096, 54 + 16384, 0}};
+	static const u8 h[12] = {1, 1, 54, 0, 32, 0, 34, 0, 16, 0};
+
+	memcpy(at(mem), h, 12);
+	tcp(at(mem + 4096), 16384);
+	for (int i = 0; i < 4; i++)
+		ring_add(&d.ring[1], p, 2);
+	vd_kick(&d, 1);
+	assert_int_equal(got.sent, 512);
+	fake_advance(d.vm, 1);
+	assert_int_equal(got.sent, 4 * 512);
+}
+
+static void test_state(void **s)
+{
+	static u8 buf[65536];
+	struct device *dev = &((struct virtio *)(void *)net)->fn.dev;
+	struct state save = {.buf = buf, .n = sizeof(buf)}, load;
+
+	assert_int_equal(command(4, 0, "\3\0", 2, CTRL), 0);
+	assert_int_equal(command(1, 1, "\2\2\2\2\2\2", 6, CTRL), 0);
+	dev->ops->state(dev, &save);
+	assert_false(save.bad);
+	vm_reset(d.vm);
+	load = (struct state){.load = true, .buf = buf, .n = save.pos};
+	dev->ops->state(dev, &load);
+	assert_false(load.bad);
+	assert_int_equal(load.pos, save.pos);
+	assert_int_equal(vd_read(&d, VD_DEVICE, 4), 0x02020202);
+	rx_buffers(0, 1, 100);
+	assert_true(arrive(&none, 60));
+	assert_true(ring_used(&d.ring[0], NULL, NULL));
+	buf[save.pos - 2] = 9; /* pairs */
+	load = (struct state){.load = true, .buf = buf, .n = save.pos};
+	dev->ops->state(dev, &load);
+	assert_true(load.bad);
+	assert_int_equal(vd_status(&d), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define O(f, s) cmocka_unit_test_setup_teardown(f, s, teardown)
 int main(void)
@@ -350,7 +391,7 @@ int main(void)
 		T(test_receive_merged), O(test_receive_plain, setup_plain),
 		T(test_receive_no_room), O(test_receive_unasked, setup_off_plain),
 		O(test_receive_offloaded, setup_off), T(test_control), T(test_flows_come_back),
-		T(test_not_up),
+		T(test_not_up), T(test_one_doorbell_is_bounded), T(test_state),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -46,7 +46,7 @@ static const struct virtio_ops ops = {.notify = notify, .reset = dummy_reset,
 static const struct virtio_need need[] = {{2, 1}};
 static const struct virtio_info info = {.type = 42, .class = 0xff0000, .features = 7,
 					.need = need, .nneed = 1, .queues = 3, .queue_size = 16,
-					.config_len = 6};
+					.config_len = 6, .config_saved = 2};
 static struct vdriver d;
 static struct dummy *x;
 
