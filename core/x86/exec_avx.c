@@ -204,11 +204,11 @@ static u64 gather_base(const struct vcpu *v, const struct insn *i)
 	return ea_sum(v, &no_index);
 }
 
-/* Every mask element to all ones or zero; those beyond count go. */
-static void widen_mask(u8 *mask, unsigned count, unsigned size)
+/* Every mask element within the length to all ones or zero, zero beyond. */
+static void widen_mask(u8 *mask, unsigned len, unsigned size)
 {
 	for (unsigned n = 0; n < 32; n += size)
-		memset(at(mask, n), n < count * size && selected(mask, n, size) ? 0xff : 0, size);
+		memset(at(mask, n), n < len && selected(mask, n, size) ? 0xff : 0, size);
 }
 
 static enum done gather(struct vcpu *v, const struct insn *i, u8 *d, u8 *index, u8 *mask)
@@ -218,7 +218,7 @@ static enum done gather(struct vcpu *v, const struct insn *i, u8 *d, u8 *index, 
 	u64 base = gather_base(v, i), x;
 	enum done done;
 
-	widen_mask(mask, count, size);
+	widen_mask(mask, length(i), size);
 	for (unsigned n = 0; n < count; n++) {
 		if (!selected(mask, n * size, size))
 			continue;
@@ -228,8 +228,10 @@ static enum done gather(struct vcpu *v, const struct insn *i, u8 *d, u8 *index, 
 		memcpy(at(d, n * size), &x, size);
 		memset(at(mask, n * size), 0, size);
 	}
-	for (unsigned n = count * size; n < 32; n += size)
+	for (unsigned n = count * size; n < 32; n += size) {
 		memset(at(d, n), 0, size);
+		memset(at(mask, n), 0, size);
+	}
 	return DONE_NEXT;
 }
 

@@ -91,28 +91,30 @@ enum done exec_mm_movd(struct vcpu *v, const struct insn *i)
 	return DONE_NEXT;
 }
 
-/* The value of MMr while TOP may not be 0 yet. */
-static u64 mm_peek(struct vcpu *v, unsigned r)
+/* A store that faults has set TOP all the same, but no tags. */
+static enum done mm_put(struct vcpu *v, const struct insn *i, unsigned n)
 {
-	unsigned top = ld16(v->x86.xsave + FX_FSW) >> FSW_TOP_SHIFT & 7;
+	enum done done;
+	u8 x[8];
 
-	return ld64(mm(v, (r - top) & 7));
+	x87_set_top(&v->x86, 0);
+	st64(x, ld64(mm(v, i->reg & 7)));
+	if ((done = vec_put(v, i, x, n)) == DONE_NEXT)
+		mmx_enter(&v->x86);
+	return done;
 }
 
 enum done exec_mm_movd_store(struct vcpu *v, const struct insn *i)
 {
 	bool wide = wide_gpr(v, i);
 	enum done done = mmx_gate(v);
-	u8 x[8];
 
 	if (done != DONE_NEXT)
 		return done;
-	st64(x, mm_peek(v, i->reg));
-	if (!is_mem(i))
-		v->x86.r[i->rm] = wide ? ld64(x) : ld32(x);
-	else if ((done = vec_put(v, i, x, wide ? 8 : 4)) != DONE_NEXT)
-		return done;
+	if (is_mem(i))
+		return mm_put(v, i, wide ? 8 : 4);
 	mmx_enter(&v->x86);
+	v->x86.r[i->rm] = wide ? ld64(mm(v, i->reg & 7)) : ld32(mm(v, i->reg & 7));
 	return DONE_NEXT;
 }
 
@@ -130,16 +132,13 @@ enum done exec_mm_movq(struct vcpu *v, const struct insn *i)
 enum done exec_mm_movq_store(struct vcpu *v, const struct insn *i)
 {
 	enum done done = mmx_gate(v);
-	u8 x[8];
 
 	if (done != DONE_NEXT)
 		return done;
-	st64(x, mm_peek(v, i->reg));
-	if (is_mem(i) && (done = vec_put(v, i, x, 8)) != DONE_NEXT)
-		return done;
+	if (is_mem(i))
+		return mm_put(v, i, 8);
 	mmx_enter(&v->x86);
-	if (!is_mem(i))
-		mm_set(v, i->rm, ld64(x));
+	mm_set(v, i->rm, ld64(mm(v, i->reg & 7)));
 	return DONE_NEXT;
 }
 
@@ -206,12 +205,10 @@ enum done exec_mm_maskmov(struct vcpu *v, const struct insn *i)
 
 	if (done != DONE_NEXT)
 		return done;
-	st64(x, mm_peek(v, i->reg));
-	st64(mask, mm_peek(v, i->rm));
-	if ((done = mask_store(v, i, x, mask, 8)) != DONE_NEXT)
-		return done;
 	mmx_enter(&v->x86);
-	return DONE_NEXT;
+	st64(x, ld64(mm(v, i->reg & 7)));
+	st64(mask, ld64(mm(v, i->rm & 7)));
+	return mask_move(v, i, x, mask, 8);
 }
 
 enum done exec_emms(struct vcpu *v, const struct insn *i)

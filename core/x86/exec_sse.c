@@ -37,6 +37,8 @@ unsigned vec_msize(const struct insn *i)
 		return vl / 8;
 	case M_DUP:
 		return vl == 32 ? 32 : 8;
+	case M_SCALAR:
+		return i->vw ? 8 : 4;
 	default:
 		return n;
 	}
@@ -51,14 +53,23 @@ static bool wants_alignment(const struct insn *i, unsigned n)
 	return n >= 16 && (flags & V_ALIGN || (!is_vex(i) && !(flags & V_UNAL)));
 }
 
+/* A misaligned operand is #GP even where the segment would have it #SS. */
+static bool misaligned(const struct vcpu *v, const struct insn *i, unsigned n)
+{
+	bool has_base = v->emul.mode != MODE_64 || i->seg == FS || i->seg == GS;
+	u64 base = has_base ? v->x86.seg[i->seg].base : 0;
+
+	return wants_alignment(i, n) && ((base + ea(v, i)) & (n - 1));
+}
+
 enum done vec_linear(struct vcpu *v, const struct insn *i, unsigned n, unsigned access, u64 *lin)
 {
+	if (misaligned(v, i, n))
+		return raise_gp(v);
 	*lin = ea_sum(v, i);
 	if (!(i->flags & INSN_FLAT && canonical(*lin) && canonical(*lin + n - 1)) &&
 	    !seg_linear(v, i->seg, ea(v, i), n, access, lin))
 		return DONE_FAULT;
-	if (wants_alignment(i, n) && (*lin & (n - 1)))
-		return raise_gp(v);
 	return DONE_NEXT;
 }
 
@@ -152,35 +163,95 @@ static void copy_register(u8 *to, const u8 *from)
 	copy16(to + VEC_HIGH, from + VEC_HIGH);
 }
 
-/* With an exception unmasked the result is withheld until it is known that none
- * occurred.  An unmasked underflow is every tiny result, not only an inexact
- * one; flushing to zero makes the CPU tell. */
-static enum done run_unmasked(struct vcpu *v, stub_fn *stub, u8 *d, const u8 *s1, const u8 *s2,
-			      u8 *s0)
+/* Runs a stub on t with all exceptions masked; the flags it raises.  An unmasked
+ * underflow is every tiny result, not only an inexact one; flushing to zero makes
+ * the CPU tell, on a copy. */
+static u32 flags_of(struct vcpu *v, stub_fn *stub, struct vec_buf *t, const u8 *s1, const u8 *s2,
+		    u8 *s0)
 {
-	struct native *n = v->emul.native;
-	u8 *mxcsr = v->x86.xsave + FX_MXCSR, *t = n->dst.low;
-	u32 mx = ld32(mxcsr), in = (mx & MXCSR_VALID & ~MXCSR_FLAGS) | MXCSR_MASKS;
-	u32 unmasked = ~mx >> 7 & MXCSR_FLAGS, raised = 0;
+	struct stub_io *io = &v->emul.native->io;
+	u32 mx = ld32(v->x86.xsave + FX_MXCSR), raised = 0;
+	u32 in = (mx & MXCSR_VALID & ~MXCSR_FLAGS) | MXCSR_MASKS;
+	struct vec_buf flushed = *t;
 
 	if (!(mx & MX_UM)) {
-		n->io.mxcsr = in | MX_FTZ;
-		copy_register(t, d);
-		stub(t, s1, s2, s0, &n->io);
-		raised = n->io.mxcsr & MX_UE;
+		io->mxcsr = in | MX_FTZ;
+		stub(&flushed, s1, s2, s0, io);
+		raised = io->mxcsr & MX_UE;
 		in &= ~(u32)MX_FTZ;
 	}
-	n->io.mxcsr = in;
-	copy_register(t, d);
-	stub(t, s1, s2, s0, &n->io);
-	raised |= n->io.mxcsr & MXCSR_FLAGS;
-	if (raised & unmasked & MX_PRE)
+	io->mxcsr = in;
+	stub(t, s1, s2, s0, io);
+	raised |= io->mxcsr & MXCSR_FLAGS;
+	if (raised & ~(mx >> 7) & MX_PRE)
 		raised &= MX_PRE; /* found before anything was computed */
+	return raised;
+}
+
+/* Adds flags to MXCSR and raises the exception if one is unmasked. */
+static enum done judge(struct vcpu *v, u32 raised)
+{
+	u8 *mxcsr = v->x86.xsave + FX_MXCSR;
+	u32 mx = ld32(mxcsr);
+
 	st32(mxcsr, mx | raised);
-	if (raised & unmasked)
-		return raise_vec(v, v->x86.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
-	copy_register(d, t);
+	if (!(raised & ~(mx >> 7)))
+		return DONE_NEXT;
+	return raise_vec(v, v->x86.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
+}
+
+/* DPPS and DPPD multiply, then add twice, and each step may raise the exception
+ * that keeps the next from happening.  The steps are done by MULPx and HADDPx. */
+static enum done dot_product(struct vcpu *v, const struct insn *i, const u8 *s1, const u8 *s2)
+{
+	bool ps = i->op == 0x40;
+	u32 kind = i->vec & (KEY_SET | KEY_VEX | KEY_L);
+	u32 mul = kind | 0x59 | (ps ? 0 : 1) << KEY_PP_SHIFT;
+	u32 add = kind | 0x7c | (ps ? 3 : 1) << KEY_PP_SHIFT;
+	struct vec_buf a = {.low = {0}}, b = a;
+	unsigned size = ps ? 4 : 8;
+	enum done done;
+	stub_fn *stub = native_stub(v, mul);
+
+	for (unsigned n = 0; n < 16 / size; n++) {
+		if (!(i->imm >> (4 + n) & 1))
+			continue; /* not a factor: 0 * 0 raises nothing */
+		for (unsigned k = n * size; k < n * size + VEC_HIGH + 1; k += VEC_HIGH) {
+			memcpy(a.low + k, s1 + k, size);
+			memcpy(b.low + k, s2 + k, size);
+		}
+	}
+	if (!stub || (done = judge(v, flags_of(v, stub, &a, a.low, b.low, NULL))) != DONE_NEXT)
+		return stub ? done : raise_ud(v);
+	for (unsigned step = 0; step < (ps ? 2 : 1); step++) {
+		b = a;
+		if (!(stub = native_stub(v, add)))
+			return raise_ud(v);
+		if ((done = judge(v, flags_of(v, stub, &a, b.low, b.low, NULL))) != DONE_NEXT)
+			return done;
+	}
 	return DONE_NEXT;
+}
+
+/* With an exception unmasked the result is withheld until it is known that none
+ * occurred. */
+static enum done run_unmasked(struct vcpu *v, const struct insn *i, stub_fn *stub, u8 *d,
+			      const u8 *s1, const u8 *s2, u8 *s0)
+{
+	const u32 row = i->vec & KEY_ROW & ~1u;
+	struct vec_buf t;
+	enum done done;
+	u32 raised;
+
+	copy_register(t.low, d);
+	raised = flags_of(v, stub, &t, s1, s2, s0);
+	if (row == ((MAP_0F3A - 1) << KEY_MAP_SHIFT | 1 << KEY_PP_SHIFT | 0x40))
+		done = dot_product(v, i, is_vex(i) ? s1 : d, s2);
+	else
+		done = judge(v, raised);
+	if (done == DONE_NEXT)
+		copy_register(d, t.low);
+	return done;
 }
 
 static enum done run(struct vcpu *v, const struct insn *i, stub_fn *stub, u8 *d, const u8 *s1,
@@ -195,7 +266,7 @@ static enum done run(struct vcpu *v, const struct insn *i, stub_fn *stub, u8 *d,
 	}
 	mx = ld32(v->x86.xsave + FX_MXCSR);
 	if ((mx & MXCSR_MASKS) != MXCSR_MASKS)
-		return run_unmasked(v, stub, d, s1, s2, s0);
+		return run_unmasked(v, i, stub, d, s1, s2, s0);
 	io->mxcsr = mx & MXCSR_VALID & ~MXCSR_FLAGS;
 	stub(d, s1, s2, s0, io);
 	st32(v->x86.xsave + FX_MXCSR, mx | (io->mxcsr & MXCSR_FLAGS));
@@ -338,12 +409,11 @@ enum done exec_vec_str(struct vcpu *v, const struct insn *i)
 	return DONE_NEXT;
 }
 
-/* VCVTPS2PH: memory is written before the exception flags, which cannot fault. */
+/* VCVTPS2PH: exception flags stay raised when the store faults. */
 enum done exec_cvtph(struct vcpu *v, const struct insn *i)
 {
 	struct native *n = v->emul.native;
 	stub_fn *stub = native_stub(v, i->vec);
-	u32 mx = ld32(v->x86.xsave + FX_MXCSR);
 	struct vec_buf *out = &n->src;
 	enum done done;
 
@@ -355,18 +425,17 @@ enum done exec_cvtph(struct vcpu *v, const struct insn *i)
 		return run(v, i, stub, xmm(v, i->rm), NULL, xmm(v, i->reg), NULL);
 	if ((done = run(v, i, stub, out->low, NULL, xmm(v, i->reg), NULL)) != DONE_NEXT)
 		return done;
-	if ((done = vec_put(v, i, out->low, vec_msize(i))) != DONE_NEXT)
-		st32(v->x86.xsave + FX_MXCSR, mx);
-	return done;
+	return vec_put(v, i, out->low, vec_msize(i));
 }
 
 /* ---- between MM and XMM registers */
 
+/* CVTPI2PS and CVTPI2PD from memory have nothing to do with the x87. */
 static enum done mixed_gate(struct vcpu *v, const struct insn *i)
 {
 	if (!sse_enabled(v))
 		return vec_denied(v, i);
-	return mmx_gate(v);
+	return i->op == 0x2a && is_mem(i) ? DONE_NEXT : mmx_gate(v);
 }
 
 /* CVTPI2PS, CVTPI2PD */
@@ -382,14 +451,14 @@ enum done exec_mmx_to_xmm(struct vcpu *v, const struct insn *i)
 		return done;
 	if (is_mem(i) && (done = vec_fetch(v, i, 8)) != DONE_NEXT)
 		return done;
-	if (!is_mem(i) || i->pp == 0)
+	if (!is_mem(i)) {
 		mmx_enter(&v->x86);
-	if (!is_mem(i))
 		s2 = mm(v, i->rm & 7);
+	}
 	return run(v, i, stub, xmm(v, i->reg), NULL, s2, NULL);
 }
 
-/* CVTPS2PI, CVTPD2PI and truncating */
+/* CVTPS2PI, CVTPD2PI and truncating; an exception finds the registers MMX already */
 enum done exec_xmm_to_mmx(struct vcpu *v, const struct insn *i)
 {
 	stub_fn *stub = native_stub(v, i->vec);
@@ -403,10 +472,10 @@ enum done exec_xmm_to_mmx(struct vcpu *v, const struct insn *i)
 		return done;
 	if ((done = vec_rm(v, i, &s2)) != DONE_NEXT)
 		return done;
+	mmx_enter(&v->x86);
 	memset(&out, 0, sizeof(out));
 	if ((done = run(v, i, stub, out.low, NULL, s2, NULL)) != DONE_NEXT)
 		return done;
-	mmx_enter(&v->x86);
 	st64(mm(v, i->reg & 7), ld64(out.low));
 	mmx_written(v, i->reg & 7);
 	return DONE_NEXT;

@@ -274,8 +274,7 @@ enum done exec_pinsr(struct vcpu *v, const struct insn *i)
 
 /* ---- masked stores
  *
- * mask has one byte per byte of from; its top bit counts.  Only bytes that are
- * written are looked at, in runs; all of them before the first is written. */
+ * mask has one byte per byte of from; its top bit counts. */
 
 static bool next_run(const u8 *mask, unsigned n, unsigned *from, unsigned *to)
 {
@@ -286,24 +285,53 @@ static bool next_run(const u8 *mask, unsigned n, unsigned *from, unsigned *to)
 	return *from < n;
 }
 
+/* Would all bytes that are to be written be accessible?  They lie on two pages at
+ * most; the second is complained of at the last byte, as processors do. */
+static bool probe_masked(struct vcpu *v, u64 lin, const u8 *mask, unsigned n)
+{
+	unsigned first = 0, last = n - 1;
+
+	while (!(mask[first] & 0x80))
+		first++;
+	while (!(mask[last] & 0x80))
+		last--;
+	return mem_probe(v, lin + first, 1, ACC_WRITE) && mem_probe(v, lin + last, 1, ACC_WRITE);
+}
+
 enum done mask_store(struct vcpu *v, const struct insn *i, const u8 *from, const u8 *mask, unsigned n)
 {
-	u64 off = is_mem(i) ? ea(v, i) : v->x86.r[RDI], lin;
-	u64 limit = i->asize == 8 ? ~0ull : i->asize == 4 ? 0xffffffff : 0xffff;
-	unsigned a, b;
+	unsigned a = 0, b;
+	u64 lin;
 
-	for (a = 0; next_run(mask, n, &a, &b); a = b) {
-		if (!seg_linear(v, i->seg, (off + a) & limit, b - a, ACC_WRITE, &lin))
-			return DONE_FAULT;
-		if (!mem_probe(v, lin, b - a, ACC_WRITE))
+	if (!next_run(mask, n, &a, &b))
+		return DONE_NEXT;
+	if (!seg_linear(v, i->seg, ea(v, i), n, ACC_WRITE, &lin))
+		return DONE_FAULT;
+	if (!probe_masked(v, lin, mask, n))
+		return mem_done(v);
+	for (; next_run(mask, n, &a, &b); a = b)
+		if (!mem_write_bytes(v, lin + a, from + a, b - a))
 			return mem_done(v);
-	}
-	for (a = 0; next_run(mask, n, &a, &b); a = b) {
-		if (!seg_linear(v, i->seg, (off + a) & limit, b - a, ACC_WRITE, &lin))
+	return DONE_NEXT;
+}
+
+/* MASKMOVDQU and MASKMOVQ check the halves as wholes, the upper one first, even
+ * when nothing is to be written. */
+enum done mask_move(struct vcpu *v, const struct insn *i, const u8 *from, const u8 *mask, unsigned n)
+{
+	enum sreg s = i->flags & INSN_SEGOV ? i->seg : DS;
+	u64 lin[2];
+
+	for (unsigned k = n / 8; k--;)
+		if (!seg_linear(v, s, (v->x86.r[RDI] + 8 * k) & ea_mask(i->asize), 8, ACC_WRITE, &lin[k]))
 			return DONE_FAULT;
-		if (!mem_write_bytes(v, lin, from + a, b - a))
+	for (unsigned k = n / 8; k--;)
+		if (!mem_probe(v, lin[k], 8, ACC_WRITE))
 			return mem_done(v);
-	}
+	for (unsigned k = 0; k < n / 8; k++)
+		for (unsigned a = 0, b; next_run(mask + 8 * k, 8, &a, &b); a = b)
+			if (!mem_write_bytes(v, lin[k] + a, from + 8 * k + a, b - a))
+				return mem_done(v);
 	return DONE_NEXT;
 }
 
@@ -311,5 +339,5 @@ enum done exec_maskmov(struct vcpu *v, const struct insn *i)
 {
 	if (!vec_enabled(v, i))
 		return vec_denied(v, i);
-	return mask_store(v, i, xmm(v, i->reg), xmm(v, i->rm), 16);
+	return mask_move(v, i, xmm(v, i->reg), xmm(v, i->rm), 16);
 }

@@ -67,6 +67,12 @@ enum done vec_put(struct vcpu *, const struct insn *, const u8 *from, unsigned n
 /* The rm operand, register or memory; *p points at it. */
 enum done vec_rm(struct vcpu *, const struct insn *, const u8 **p);
 
+/* The operands of FXSAVE, XSAVE and the like, whose last byte is looked at first. */
+enum done area_linear(struct vcpu *, const struct insn *, unsigned n, unsigned align, unsigned access,
+		      u64 *lin);
+bool area_read(struct vcpu *, u64 lin, u8 *to, unsigned n);
+bool area_write(struct vcpu *, u64 lin, const u8 *from, unsigned n);
+
 /* x87 (exec_x87.c), MMX (exec_mmx.c) */
 enum done x87_gate(struct vcpu *);          /* #NM, #MF */
 void x87_summary(struct x86 *);             /* FSW.ES and B follow flags and masks */
@@ -94,6 +100,7 @@ exec_fn exec_load, exec_store, exec_load_low, exec_load_high, exec_store_low, ex
 	exec_pand, exec_pandn, exec_por, exec_pxor, exec_pextr, exec_pinsr, exec_pextrw_reg,
 	exec_maskmov, exec_movnti, exec_prefetch;
 enum done mask_store(struct vcpu *, const struct insn *, const u8 *from, const u8 *mask, unsigned n);
+enum done mask_move(struct vcpu *, const struct insn *, const u8 *from, const u8 *mask, unsigned n);
 /* exec_avx.c */
 exec_fn exec_vload, exec_vstore, exec_vpand, exec_vpandn, exec_vpor, exec_vpxor, exec_vzero,
 	exec_bcast128, exec_extract128, exec_vmaskmov, exec_vmaskmov_store, exec_gather;

@@ -57,6 +57,7 @@ enum vec_msize {                /* bytes of the memory operand when not 1 2 4 8 
 	M_VL = 32,              /* 16 or 32 by VEX.L */
 	M_HALF, M_QUARTER, M_EIGHTH, /* of that */
 	M_DUP,                  /* MOVDDUP: 8 or 32 */
+	M_SCALAR,               /* 4 or 8 by VEX.W */
 };
 enum {
 	V_FP = 1,      /* raises SIMD floating-point exceptions */

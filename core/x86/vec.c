@@ -50,7 +50,7 @@ static const u16 feature_bit[VEC_FEATURES] = {
 #define FMA3(op) \
 	ROW(M38 | P66 | op, 0, FMA, FMA, K_FMA, M_VL, V_FP | V_NDS | V_W)
 #define FMA3S(op) \
-	ROW(M38 | P66 | op, 0, FMA, FMA, K_FMA, M_VL, V_FP | V_NDS | V_W | V_LIG)
+	ROW(M38 | P66 | op, 0, FMA, FMA, K_FMA, M_SCALAR, V_FP | V_NDS | V_W | V_LIG)
 
 const struct vec_op vec_ops[3 << KEY_MAP_SHIFT] = {
 	/* ---- 0F: moves */
@@ -100,8 +100,8 @@ const struct vec_op vec_ops[3 << KEY_MAP_SHIFT] = {
 	ROW(PF2 | 0xf0, SSE3, AVX, AVX, K_LOAD, M_VL, V_UNAL | V_MEM), /* LDDQU */
 	ROW(0xf7, SSE, 0, 0, K_MM_MASKMOV, 0, V_REG),
 	ROW(P66 | 0xf7, SSE2, AVX, 0, K_MASKMOV, 0, V_REG),
-	GROUP(0x18, SSE, 0, 0, K_PREFETCH, 1, V_MEM, 0x0f),
-	GROUP(0x0d, SSE, 0, 0, K_PREFETCH, 1, V_MEM, 0xff),
+	ROW(0x18, SSE, 0, 0, K_PREFETCH, 1, V_MEM), /* and hints that mean nothing here */
+	ROW(0x0d, SSE, 0, 0, K_PREFETCH, 1, V_MEM),
 
 	/* ---- 0F: floating point */
 	ROW(0x2a, SSE, 0, 0, K_MMX_TO_XMM, 8, V_FP), /* CVTPI2PS */
