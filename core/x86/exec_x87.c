@@ -148,7 +148,17 @@ static enum done exec_from_memory(struct vcpu *v, const struct insn *i)
 	return DONE_NEXT;
 }
 
-/* A store that faults leaves the x87 as it was. */
+/* Ten bytes are two stores, of which the first may be done when the second faults. */
+static bool put(struct vcpu *v, u64 lin, const u8 *from, unsigned n)
+{
+	unsigned first = n > 8 ? 8 : n;
+
+	return mem_write_bytes(v, lin, from, first) &&
+	       (n == first || mem_write_bytes(v, lin + first, from + first, n - first));
+}
+
+/* An unmasked exception may keep the store from happening, which then cannot fault;
+ * a store that faults leaves the x87 as it was. */
 static enum done exec_to_memory(struct vcpu *v, const struct insn *i)
 {
 	enum done done;
@@ -159,15 +169,15 @@ static enum done exec_to_memory(struct vcpu *v, const struct insn *i)
 
 	if (done != DONE_NEXT)
 		return done;
-	if (!seg_linear(v, i->seg, off, n, ACC_WRITE, &lin))
-		return DONE_FAULT;
-	if (!mem_probe(v, lin, n, ACC_WRITE))
-		return mem_done(v);
 	memcpy(before, x, sizeof(before));
 	run(v, i, stub, off);
 	if (ld16(x + FX_FSW) & ~ld16(x + FX_FCW) & FSW_STORE)
 		return DONE_NEXT;
-	if (!mem_write_bytes(v, lin, v->emul.native->src.low, n)) {
+	if (!seg_linear(v, i->seg, off, n, ACC_WRITE, &lin)) {
+		memcpy(x, before, sizeof(before));
+		return DONE_FAULT;
+	}
+	if (!put(v, lin, v->emul.native->src.low, n)) {
 		memcpy(x, before, sizeof(before));
 		return mem_done(v);
 	}

@@ -200,6 +200,17 @@ static void env_unpack(struct vcpu *v, bool narrow, const u8 *env)
 	set_fcw(x, ld16(env));
 }
 
+/* Both ends are looked at before anything moves, first the control word. */
+static enum done env_linear(struct vcpu *v, const struct insn *i, unsigned n, unsigned access, u64 *lin)
+{
+	if (!seg_linear(v, i->seg, ea(v, i), n, access, lin))
+		return DONE_FAULT;
+	if (!mem_probe(v, *lin, i->osize == 2 ? 2 : 4, access) ||
+	    !mem_probe(v, *lin + n - 1, 1, access))
+		return mem_done(v);
+	return DONE_NEXT;
+}
+
 /* FLDENV and FRSTOR: n bytes of registers behind the environment */
 static enum done get_env(struct vcpu *v, const struct insn *i, unsigned n)
 {
@@ -211,11 +222,9 @@ static enum done get_env(struct vcpu *v, const struct insn *i, unsigned n)
 
 	if (done != DONE_NEXT)
 		return done;
-	if (!seg_linear(v, i->seg, ea(v, i), size + n, ACC_READ, &lin))
-		return DONE_FAULT;
-	if (!mem_read_bytes(v, lin, image, size) ||
-	    (n && (!mem_read_bytes(v, lin + size, image + size, 40) ||
-		   !mem_read_bytes(v, lin + size + 40, image + size + 40, 40))))
+	if ((done = env_linear(v, i, size + n, ACC_READ, &lin)) != DONE_NEXT)
+		return done;
+	if (!area_read(v, lin, image, size + n))
 		return mem_done(v);
 	env_unpack(v, narrow, image);
 	for (unsigned r = 0; r < n / 10; r++)
@@ -226,6 +235,7 @@ static enum done get_env(struct vcpu *v, const struct insn *i, unsigned n)
 static enum done put_env(struct vcpu *v, const struct insn *i, unsigned n)
 {
 	u8 image[ENV_MAX + ST_BYTES];
+	enum done done;
 	unsigned size;
 	u64 lin;
 
@@ -234,13 +244,9 @@ static enum done put_env(struct vcpu *v, const struct insn *i, unsigned n)
 	size = env_pack(v, i->osize == 2, image);
 	for (unsigned r = 0; r < n / 10; r++)
 		memcpy(image + size + 10 * r, mm(v, r), 10);
-	if (!seg_linear(v, i->seg, ea(v, i), size + n, ACC_WRITE, &lin))
-		return DONE_FAULT;
-	if (!mem_probe(v, lin, size + n, ACC_WRITE) || !mem_write_bytes(v, lin, image, size) ||
-	    (n && (!mem_write_bytes(v, lin + size, image + size, 40) ||
-		   !mem_write_bytes(v, lin + size + 40, image + size + 40, 40))))
-		return mem_done(v);
-	return DONE_NEXT;
+	if ((done = env_linear(v, i, size + n, ACC_WRITE, &lin)) != DONE_NEXT)
+		return done;
+	return area_write(v, lin, image, size + n) ? DONE_NEXT : mem_done(v);
 }
 
 enum done exec_fldenv(struct vcpu *v, const struct insn *i) { return get_env(v, i, 0); }
