@@ -49,9 +49,9 @@ unsigned xsave_size(u64 xcr0, bool compact)
 	return xcr0 & XCR0_AVX ? XSAVE_SIZE : FX_SIZE + HDR_SIZE;
 }
 
-/* ---- blocks of memory, in pieces the memory functions take */
+/* ---- areas of memory, in pieces the memory functions take */
 
-static bool read_block(struct vcpu *v, u64 lin, u8 *to, unsigned n)
+bool area_read(struct vcpu *v, u64 lin, u8 *to, unsigned n)
 {
 	for (unsigned k = 0; k < n; k += 32)
 		if (!mem_read_bytes(v, lin + k, to + k, n - k < 32 ? n - k : 32))
@@ -59,7 +59,7 @@ static bool read_block(struct vcpu *v, u64 lin, u8 *to, unsigned n)
 	return true;
 }
 
-static bool write_block(struct vcpu *v, u64 lin, const u8 *from, unsigned n)
+bool area_write(struct vcpu *v, u64 lin, const u8 *from, unsigned n)
 {
 	for (unsigned k = 0; k < n; k += 32)
 		if (!mem_write_bytes(v, lin + k, from + k, n - k < 32 ? n - k : 32))
@@ -67,14 +67,18 @@ static bool write_block(struct vcpu *v, u64 lin, const u8 *from, unsigned n)
 	return true;
 }
 
-static enum done area(struct vcpu *v, const struct insn *i, unsigned n, unsigned align,
+enum done area_linear(struct vcpu *v, const struct insn *i, unsigned n, unsigned align,
 		      unsigned access, u64 *lin)
 {
+	u64 last = (ea(v, i) + n - 1) & ea_mask(i->asize);
+
 	if (!seg_linear(v, i->seg, ea(v, i), n, access, lin))
 		return DONE_FAULT;
 	if (*lin & (align - 1))
 		return raise_gp(v);
-	return DONE_NEXT;
+	if (!seg_linear(v, i->seg, last, 1, access, &last))
+		return DONE_FAULT;
+	return mem_probe(v, last, 1, access) ? DONE_NEXT : mem_done(v);
 }
 
 static bool wide(const struct vcpu *v, const struct insn *i)
@@ -127,11 +131,12 @@ static enum done exec_fxsave(struct vcpu *v, const struct insn *i)
 
 	if (v->x86.cr0 & (CR0_EM | CR0_TS))
 		return raise_vec(v, VEC_NM);
-	if ((done = area(v, i, FX_SIZE, 16, ACC_WRITE, &lin)) != DONE_NEXT)
+	if ((done = area_linear(v, i, FX_SIZE, 16, ACC_WRITE, &lin)) != DONE_NEXT)
 		return done;
 	memcpy(image, v->x86.xsave, n);
 	x87_header_out(v, i, image);
-	if (!mem_probe(v, lin, FX_SIZE, ACC_WRITE) || !write_block(v, lin, image, n))
+	st32(image + FX_MXCSR_MASK, MXCSR_VALID);
+	if (!area_write(v, lin, image, n))
 		return mem_done(v);
 	return DONE_NEXT;
 }
@@ -144,9 +149,9 @@ static enum done exec_fxrstor(struct vcpu *v, const struct insn *i)
 
 	if (v->x86.cr0 & (CR0_EM | CR0_TS))
 		return raise_vec(v, VEC_NM);
-	if ((done = area(v, i, FX_SIZE, 16, ACC_READ, &lin)) != DONE_NEXT)
+	if ((done = area_linear(v, i, FX_SIZE, 16, ACC_READ, &lin)) != DONE_NEXT)
 		return done;
-	if (!read_block(v, lin, image, FX_SIZE))
+	if (!area_read(v, lin, image, FX_SIZE))
 		return mem_done(v);
 	if (ld32(image + FX_MXCSR) & ~(u32)MXCSR_VALID)
 		return raise_gp(v);
@@ -205,8 +210,8 @@ static bool save_x87(struct vcpu *v, const struct insn *i, u64 lin)
 	u8 head[FX_MXCSR];
 
 	x87_header_out(v, i, head);
-	return write_block(v, lin, head, sizeof(head)) &&
-	       write_block(v, lin + XSAVE_ST, mm(v, 0), 128);
+	return area_write(v, lin, head, sizeof(head)) &&
+	       area_write(v, lin + XSAVE_ST, mm(v, 0), 128);
 }
 
 static bool save_mxcsr(struct vcpu *v, u64 lin)
@@ -224,9 +229,9 @@ static bool save(struct vcpu *v, const struct insn *i, u64 lin, u64 what, bool m
 		return false;
 	if (mxcsr && !save_mxcsr(v, lin))
 		return false;
-	if ((what & XCR0_SSE) && !write_block(v, lin + XSAVE_XMM, x + XSAVE_XMM, 16 * vectors(v)))
+	if ((what & XCR0_SSE) && !area_write(v, lin + XSAVE_XMM, x + XSAVE_XMM, 16 * vectors(v)))
 		return false;
-	if ((what & XCR0_AVX) && !write_block(v, lin + XSAVE_YMM, x + XSAVE_YMM, 16 * vectors(v)))
+	if ((what & XCR0_AVX) && !area_write(v, lin + XSAVE_YMM, x + XSAVE_YMM, 16 * vectors(v)))
 		return false;
 	return true;
 }
@@ -239,11 +244,10 @@ static enum done xsave(struct vcpu *v, const struct insn *i, bool init_too)
 
 	if (done != DONE_NEXT)
 		return done;
-	if ((done = area(v, i, size, 64, ACC_WRITE, &lin)) != DONE_NEXT)
+	if ((done = area_linear(v, i, size, 64, ACC_WRITE, &lin)) != DONE_NEXT)
 		return done;
-	if (!mem_probe(v, lin, size, ACC_WRITE) || !mem_read(v, lin + XSAVE_HDR, 8, &bv))
-		return mem_done(v);
 	if (!save(v, i, lin, init_too ? rfbm : rfbm & use, rfbm & (XCR0_SSE | XCR0_AVX)) ||
+	    !mem_read(v, lin + XSAVE_HDR, 8, &bv) ||
 	    !mem_write(v, lin + XSAVE_HDR, 8, (bv & ~rfbm) | (rfbm & use)))
 		return mem_done(v);
 	return DONE_NEXT;
@@ -267,10 +271,9 @@ static enum done exec_xsavec(struct vcpu *v, const struct insn *i)
 		return done;
 	if (ld32(v->x86.xsave + FX_MXCSR) != MXCSR_INIT)
 		use |= XCR0_SSE;
-	if ((done = area(v, i, size, 64, ACC_WRITE, &lin)) != DONE_NEXT)
+	if ((done = area_linear(v, i, size, 64, ACC_WRITE, &lin)) != DONE_NEXT)
 		return done;
-	if (!mem_probe(v, lin, size, ACC_WRITE) ||
-	    !save(v, i, lin, rfbm & use, rfbm & use & XCR0_SSE) ||
+	if (!save(v, i, lin, rfbm & use, rfbm & use & XCR0_SSE) ||
 	    !mem_write(v, lin + XSAVE_HDR, 8, rfbm & use) ||
 	    !mem_write(v, lin + XSAVE_HDR + 8, 8, rfbm | XCOMP_COMPACT))
 		return mem_done(v);
@@ -318,28 +321,53 @@ static void restore(struct vcpu *v, const struct insn *i, const u8 *image, u64 r
 		memset(x + XSAVE_YMM, 0, n);
 }
 
+/* Of the area only what is to be loaded is read; in the standard form before the
+ * header is judged, in the compacted form after. */
+static bool read_parts(struct vcpu *v, u64 lin, u8 *image, u64 what, bool mxcsr)
+{
+	unsigned n = 16 * vectors(v);
+
+	if ((what & XCR0_X87) && !area_read(v, lin, image, FX_MXCSR))
+		return false;
+	if (mxcsr && !area_read(v, lin + FX_MXCSR, image + FX_MXCSR, 8))
+		return false;
+	if ((what & XCR0_X87) && !area_read(v, lin + XSAVE_ST, image + XSAVE_ST, 128))
+		return false;
+	if ((what & XCR0_SSE) && !area_read(v, lin + XSAVE_XMM, image + XSAVE_XMM, n))
+		return false;
+	return !(what & XCR0_AVX) || area_read(v, lin + XSAVE_YMM, image + XSAVE_YMM, n);
+}
+
 static enum done exec_xrstor(struct vcpu *v, const struct insn *i)
 {
 	enum done done = xsave_gate(v);
-	u64 rfbm = requested(v), lin, bv;
-	u8 image[XSAVE_SIZE];
+	u64 rfbm = requested(v), lin, bv, comp;
+	u8 image[XSAVE_SIZE], *hdr = image + XSAVE_HDR;
 	bool compact, mxcsr;
 
 	if (done != DONE_NEXT)
 		return done;
-	if ((done = area(v, i, XSAVE_YMM, 64, ACC_READ, &lin)) != DONE_NEXT)
-		return done;
-	if (!read_block(v, lin, image, XSAVE_YMM))
-		return mem_done(v);
-	if (!header_legal(v, image + XSAVE_HDR))
+	if (!seg_linear(v, i->seg, ea(v, i), XSAVE_YMM, ACC_READ, &lin))
+		return DONE_FAULT;
+	if (lin & 63)
 		return raise_gp(v);
-	bv = ld64(image + XSAVE_HDR);
-	compact = ld64(image + XSAVE_HDR + 8) & XCOMP_COMPACT;
+	if (!mem_read(v, lin + XSAVE_HDR + 8, 8, &comp))
+		return mem_done(v);
+	compact = comp & XCOMP_COMPACT;
+	if (!compact && (done = area_linear(v, i, xsave_size(rfbm, false), 64, ACC_READ, &lin)) != DONE_NEXT)
+		return done;
+	if (!area_read(v, lin + XSAVE_HDR, hdr, HDR_SIZE))
+		return mem_done(v);
+	bv = ld64(hdr);
 	mxcsr = wants_mxcsr(rfbm, bv, compact);
+	if (compact && !header_legal(v, hdr))
+		return raise_gp(v);
+	if (!read_parts(v, lin, image, compact ? rfbm & bv : rfbm, mxcsr))
+		return mem_done(v);
+	if (!header_legal(v, hdr))
+		return raise_gp(v);
 	if (mxcsr && (ld32(image + FX_MXCSR) & ~(u32)MXCSR_VALID))
 		return raise_gp(v);
-	if ((rfbm & bv & XCR0_AVX) && !read_block(v, lin + XSAVE_YMM, image + XSAVE_YMM, YMM_SIZE))
-		return mem_done(v);
 	restore(v, i, image, rfbm, bv);
 	if (mxcsr)
 		st32(v->x86.xsave + FX_MXCSR, ld32(image + FX_MXCSR));
