@@ -123,8 +123,8 @@ static const unsigned guest_reg[4] = {0, 11, 6, 13};
 
 static void put(unsigned n, const struct ymm *y)
 {
-	memcpy(xmm(&bed, n), y->b, 16);
-	memcpy(xmm(&bed, n) + VEC_HIGH, y->b + 16, 16);
+	memcpy(xmm(bed, n), y->b, 16);
+	memcpy(xmm(bed, n) + VEC_HIGH, y->b + 16, 16);
 }
 
 /* Mostly noise, with zeroes, denormals, infinities and NaNs among it. */
@@ -167,7 +167,7 @@ static void check_case(unsigned n, unsigned turn)
 	i.vw = table[n].w;
 	for (unsigned k = 0; k < 4; k++)
 		put(guest_reg[k], &r[k]);
-	st32(bed.x86.xsave + FX_MXCSR, mx);
+	st32(bed->x86.xsave + FX_MXCSR, mx);
 	if (!vec_lookup(&i))
 		i.vvvv = 0; /* a form with two operands */
 	assert_int_equal(bed_run(&i), DONE_NEXT);
@@ -175,9 +175,9 @@ static void check_case(unsigned n, unsigned turn)
 	__asm__("ldmxcsr %0" : : "m"(host));
 	if (table[n].l < 0)
 		memcpy(r[1].b + 16, before[1].b + 16, 16); /* no concern of legacy forms */
-	if (memcmp(xmm(&bed, guest_reg[1]), r[1].b, 16) ||
-	    memcmp(xmm(&bed, guest_reg[1]) + VEC_HIGH, r[1].b + 16, 16) ||
-	    ld32(bed.x86.xsave + FX_MXCSR) != mx) {
+	if (memcmp(xmm(bed, guest_reg[1]), r[1].b, 16) ||
+	    memcmp(xmm(bed, guest_reg[1]) + VEC_HIGH, r[1].b + 16, 16) ||
+	    ld32(bed->x86.xsave + FX_MXCSR) != mx) {
 		print_error("%s, turn %u\n", table[n].name, turn);
 		assert_true(false);
 	}
@@ -197,10 +197,10 @@ static void memory(void **state)
 
 	bed_random(bed_mem, 256);
 	i = bed_mem_insn(O, 1, 0xfc, 3, 64); /* PADDB */
-	memset(xmm(&bed, 3), 1, 16);
+	memset(xmm(bed, 3), 1, 16);
 	assert_int_equal(bed_run(&i), DONE_NEXT);
 	for (unsigned n = 0; n < 16; n++)
-		assert_int_equal(xmm(&bed, 3)[n], (u8)(bed_mem[64 + n] + 1));
+		assert_int_equal(xmm(bed, 3)[n], (u8)(bed_mem[64 + n] + 1));
 	assert_int_equal(bed_try(bed_mem_insn(O, 1, 0xfc, 3, 65)), VEC_GP);
 	assert_int_equal(bed_try(bed_mem_insn(O, 0, 0x28, 3, 8)), VEC_GP);  /* MOVAPS */
 	assert_int_equal(bed_try(bed_mem_insn(O, 0, 0x10, 3, 8)), -1);      /* MOVUPS */
@@ -222,27 +222,27 @@ static void memory(void **state)
 static void enabling(void **state)
 {
 	struct insn sse = bed_insn(O, 0, 0x58, 1, 2), avx = sse, mmx = bed_insn(O, 0, 0xfc, 1, 2);
-	u64 cr0 = bed.x86.cr0, cr4 = bed.x86.cr4;
+	u64 cr0 = bed->x86.cr0, cr4 = bed->x86.cr4;
 
 	avx.flags |= INSN_VEX;
-	bed.x86.cr0 = cr0 | CR0_TS;
+	bed->x86.cr0 = cr0 | CR0_TS;
 	assert_int_equal(bed_try(sse), VEC_NM);
 	assert_int_equal(bed_try(avx), VEC_NM);
 	assert_int_equal(bed_try(mmx), VEC_NM);
-	bed.x86.cr0 = cr0 | CR0_TS | CR0_EM;
+	bed->x86.cr0 = cr0 | CR0_TS | CR0_EM;
 	assert_int_equal(bed_try(sse), VEC_UD);
 	assert_int_equal(bed_try(avx), VEC_NM);
 	assert_int_equal(bed_try(mmx), VEC_UD);
-	bed.x86.cr0 = cr0;
-	bed.x86.cr4 = cr4 & ~(u64)CR4_OSFXSR;
+	bed->x86.cr0 = cr0;
+	bed->x86.cr4 = cr4 & ~(u64)CR4_OSFXSR;
 	assert_int_equal(bed_try(sse), VEC_UD);
 	assert_int_equal(bed_try(mmx), -1);
-	bed.x86.cr4 = cr4 & ~(u64)CR4_OSXSAVE;
+	bed->x86.cr4 = cr4 & ~(u64)CR4_OSXSAVE;
 	assert_int_equal(bed_try(avx), VEC_UD);
-	bed.x86.cr4 = cr4;
-	bed.x86.xcr0 = 3;
+	bed->x86.cr4 = cr4;
+	bed->x86.xcr0 = 3;
 	assert_int_equal(bed_try(avx), VEC_UD);
-	bed.x86.xcr0 = 7;
+	bed->x86.xcr0 = 7;
 	bed_policy.has[CPUID_1_ECX] = 0;
 	assert_int_equal(bed_try(bed_insn(O38, 1, 0x00, 1, 2)), VEC_UD); /* PSHUFB */
 	sse.flags |= INSN_LOCK;
@@ -254,26 +254,26 @@ static void unmasked(void **state)
 {
 	struct insn i = bed_insn(O, 2, 0x5e, 1, 2);
 
-	st32(xmm(&bed, 1), 0x3f800000);
-	st32(xmm(&bed, 2), 0);
-	st32(bed.x86.xsave + FX_MXCSR, 0x1f80 & ~0x200);
+	st32(xmm(bed, 1), 0x3f800000);
+	st32(xmm(bed, 2), 0);
+	st32(bed->x86.xsave + FX_MXCSR, 0x1f80 & ~0x200);
 	assert_int_equal(bed_try(i), VEC_XM);
-	assert_int_equal(ld32(xmm(&bed, 1)), 0x3f800000);
-	assert_int_equal(ld32(bed.x86.xsave + FX_MXCSR), (0x1f80 & ~0x200) | 4);
-	bed.x86.cr4 &= ~(u64)CR4_OSXMMEXCPT;
+	assert_int_equal(ld32(xmm(bed, 1)), 0x3f800000);
+	assert_int_equal(ld32(bed->x86.xsave + FX_MXCSR), (0x1f80 & ~0x200) | 4);
+	bed->x86.cr4 &= ~(u64)CR4_OSXMMEXCPT;
 	assert_int_equal(bed_try(i), VEC_UD);
 	/* an exact denormal: an underflow only when that is unmasked */
 	i = bed_insn(O, 2, 0x59, 1, 2);
-	bed.x86.cr4 |= CR4_OSXMMEXCPT;
-	st32(xmm(&bed, 1), 0x00800000);
-	st32(xmm(&bed, 2), 0x3f000000);
-	st32(bed.x86.xsave + FX_MXCSR, 0x1f80);
+	bed->x86.cr4 |= CR4_OSXMMEXCPT;
+	st32(xmm(bed, 1), 0x00800000);
+	st32(xmm(bed, 2), 0x3f000000);
+	st32(bed->x86.xsave + FX_MXCSR, 0x1f80);
 	assert_int_equal(bed_try(i), -1);
-	assert_int_equal(ld32(bed.x86.xsave + FX_MXCSR), 0x1f80);
-	st32(xmm(&bed, 1), 0x00800000);
-	st32(bed.x86.xsave + FX_MXCSR, 0x1f80 & ~0x800);
+	assert_int_equal(ld32(bed->x86.xsave + FX_MXCSR), 0x1f80);
+	st32(xmm(bed, 1), 0x00800000);
+	st32(bed->x86.xsave + FX_MXCSR, 0x1f80 & ~0x800);
 	assert_int_equal(bed_try(i), VEC_XM);
-	assert_int_equal(ld32(xmm(&bed, 1)), 0x00800000);
+	assert_int_equal(ld32(xmm(bed, 1)), 0x00800000);
 }
 
 static void general_registers(void **state)
@@ -281,49 +281,49 @@ static void general_registers(void **state)
 	struct insn i = bed_insn(O, 3, 0x2a, 2, RAX); /* CVTSI2SD xmm2, rax */
 	double x = -3.0;
 
-	bed.x86.r[RAX] = (u64)-3;
+	bed->x86.r[RAX] = (u64)-3;
 	i.vw = 1;
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_memory_equal(xmm(&bed, 2), &x, 8);
+	assert_memory_equal(xmm(bed, 2), &x, 8);
 	i = bed_insn(O, 3, 0x2c, RCX, 2); /* CVTTSD2SI ecx, xmm2 */
-	bed.x86.r[RCX] = ~0ull;
+	bed->x86.r[RCX] = ~0ull;
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(bed.x86.r[RCX], 0xfffffffd);
-	memset(xmm(&bed, 3), 0x80, 16);
+	assert_int_equal(bed->x86.r[RCX], 0xfffffffd);
+	memset(xmm(bed, 3), 0x80, 16);
 	i = bed_insn(O, 1, 0xd7, RDX, 3); /* PMOVMSKB */
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(bed.x86.r[RDX], 0xffff);
+	assert_int_equal(bed->x86.r[RDX], 0xffff);
 	i = bed_insn(O, 1, 0x2f, 2, 2); /* COMISD with itself */
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(rflags_get(&bed) & FLAGS_ARITH, FLAG_ZF);
+	assert_int_equal(rflags_get(bed) & FLAGS_ARITH, FLAG_ZF);
 	i = bed_insn(O3A, 1, 0x22, 4, RAX); /* PINSRQ $1 */
 	i.vw = 1;
 	i.imm = 1;
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(ld64(xmm(&bed, 4) + 8), -3);
+	assert_int_equal(ld64(xmm(bed, 4) + 8), -3);
 	i = bed_insn(O3A, 1, 0x15, 4, RBX); /* PEXTRW $5 */
 	i.imm = 5;
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(bed.x86.r[RBX], 0xffff);
+	assert_int_equal(bed->x86.r[RBX], 0xffff);
 }
 
 static void strings(void **state)
 {
 	struct insn i = bed_insn(O3A, 1, 0x63, 1, 2); /* PCMPISTRI, equal any, bytes */
 
-	memcpy(xmm(&bed, 1), "xyz\0............", 16);
-	memcpy(xmm(&bed, 2), "abcdefzhijklmnop", 16);
+	memcpy(xmm(bed, 1), "xyz\0............", 16);
+	memcpy(xmm(bed, 2), "abcdefzhijklmnop", 16);
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(bed.x86.r[RCX], 6);
-	assert_int_equal(rflags_get(&bed) & FLAGS_ARITH, FLAG_CF | FLAG_SF);
+	assert_int_equal(bed->x86.r[RCX], 6);
+	assert_int_equal(rflags_get(bed) & FLAGS_ARITH, FLAG_CF | FLAG_SF);
 	i = bed_insn(O3A, 1, 0x60, 1, 2); /* PCMPESTRM */
-	bed.x86.r[RAX] = 3;
-	bed.x86.r[RDX] = 6; /* "abcdef": no match */
+	bed->x86.r[RAX] = 3;
+	bed->x86.r[RDX] = 6; /* "abcdef": no match */
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(ld64(xmm(&bed, 0)), 0);
-	bed.x86.r[RDX] = 7;
+	assert_int_equal(ld64(xmm(bed, 0)), 0);
+	bed->x86.r[RDX] = 7;
 	assert_int_equal(bed_run(&i), DONE_NEXT);
-	assert_int_equal(ld64(xmm(&bed, 0)), 0x40);
+	assert_int_equal(ld64(xmm(bed, 0)), 0x40);
 }
 
 static void gather(void **state)
@@ -338,40 +338,59 @@ static void gather(void **state)
 	i.vl = 1;
 	for (u32 n = 0; n < 8; n++) {
 		st32(bed_mem + 256 + 4 * n, 100 + n);
-		st32(xmm(&bed, 2) + (n & 3) * 4 + (n > 3 ? VEC_HIGH : 0), n == 5 ? BED : 7 - n);
-		st32(xmm(&bed, 3) + (n & 3) * 4 + (n > 3 ? VEC_HIGH : 0), n == 2 ? 0 : ~0u);
-		st32(xmm(&bed, 1) + (n & 3) * 4 + (n > 3 ? VEC_HIGH : 0), 0);
+		st32(xmm(bed, 2) + (n & 3) * 4 + (n > 3 ? VEC_HIGH : 0), n == 5 ? BED : 7 - n);
+		st32(xmm(bed, 3) + (n & 3) * 4 + (n > 3 ? VEC_HIGH : 0), n == 2 ? 0 : ~0u);
+		st32(xmm(bed, 1) + (n & 3) * 4 + (n > 3 ? VEC_HIGH : 0), 0);
 	}
 	assert_int_equal(bed_try(i), VEC_PF);
-	assert_int_equal(ld32(xmm(&bed, 1)), 107);
-	assert_int_equal(ld32(xmm(&bed, 1) + 8), 0);
-	assert_int_equal(ld32(xmm(&bed, 1) + VEC_HIGH), 103);
-	assert_int_equal(ld32(xmm(&bed, 3) + VEC_HIGH), 0);
-	assert_int_equal(ld32(xmm(&bed, 3) + VEC_HIGH + 4), ~0u);
-	st32(xmm(&bed, 2) + VEC_HIGH + 4, 2);
+	assert_int_equal(ld32(xmm(bed, 1)), 107);
+	assert_int_equal(ld32(xmm(bed, 1) + 8), 0);
+	assert_int_equal(ld32(xmm(bed, 1) + VEC_HIGH), 103);
+	assert_int_equal(ld32(xmm(bed, 3) + VEC_HIGH), 0);
+	assert_int_equal(ld32(xmm(bed, 3) + VEC_HIGH + 4), ~0u);
+	st32(xmm(bed, 2) + VEC_HIGH + 4, 2);
 	assert_int_equal(bed_try(i), -1);
-	assert_int_equal(ld32(xmm(&bed, 1) + VEC_HIGH + 4), 102);
-	assert_int_equal(ld64(xmm(&bed, 3) + VEC_HIGH + 8), 0);
+	assert_int_equal(ld32(xmm(bed, 1) + VEC_HIGH + 4), 102);
+	assert_int_equal(ld64(xmm(bed, 3) + VEC_HIGH + 8), 0);
 	i.vvvv = 2;
 	assert_int_equal(bed_try(i), VEC_UD);
 }
 
-/* Masked stores look at no byte that is masked off. */
+/* VMASKMOVPS does not look at elements that are masked off. */
 static void masked(void **state)
 {
-	struct insn i = bed_insn(O, 1, 0xf7, 1, 2); /* MASKMOVDQU */
+	struct insn i = bed_mem_insn(O38, 1, 0x2e, 1, BED - 8);
 
-	memset(bed_mem + BED - 16, 0xee, 16);
-	memset(xmm(&bed, 1), 0x11, 16);
-	memset(xmm(&bed, 2), 0, 16);
-	xmm(&bed, 2)[1] = xmm(&bed, 2)[3] = 0x80;
-	bed.x86.r[RDI] = BED - 4;
+	i.flags |= INSN_VEX;
+	i.vvvv = 2;
+	memset(bed_mem + BED - 8, 0xee, 8);
+	memset(xmm(bed, 1), 0x11, 16);
+	memset(xmm(bed, 2), 0, 16);
+	xmm(bed, 2)[7] = 0x80;
 	assert_int_equal(bed_try(i), -1);
-	assert_memory_equal(bed_mem + BED - 4, "\xee\x11\xee\x11", 4);
-	xmm(&bed, 2)[4] = 0xff;
-	memset(bed_mem + BED - 16, 0xee, 16);
+	assert_memory_equal(bed_mem + BED - 8, "\xee\xee\xee\xee\x11\x11\x11\x11", 8);
+	xmm(bed, 2)[11] = 0xff;
+	memset(bed_mem + BED - 8, 0xee, 8);
 	assert_int_equal(bed_try(i), VEC_PF);
-	assert_memory_equal(bed_mem + BED - 4, "\xee\xee\xee\xee", 4);
+	assert_int_equal(bed->emul.fault.cr2, BED + 3);
+	assert_memory_equal(bed_mem + BED - 8, "\xee\xee\xee\xee\xee\xee\xee\xee", 8);
+	i.op = 0x2c; /* the load */
+	assert_int_equal(bed_try(i), VEC_PF);
+	xmm(bed, 2)[11] = 0;
+	assert_int_equal(bed_try(i), -1);
+	assert_int_equal(ld64(xmm(bed, 1)), 0xeeeeeeee00000000);
+}
+
+/* MASKMOVDQU writes what the mask says. */
+static void maskmov(void **state)
+{
+	memset(bed_mem + BED - 16, 0xee, 16);
+	memset(xmm(bed, 1), 0x11, 16);
+	memset(xmm(bed, 2), 0, 16);
+	xmm(bed, 2)[13] = xmm(bed, 2)[15] = 0x80;
+	bed->x86.r[RDI] = BED - 16;
+	assert_int_equal(bed_try(bed_insn(O, 1, 0xf7, 1, 2)), -1);
+	assert_memory_equal(bed_mem + BED - 4, "\xee\x11\xee\x11", 4);
 }
 
 /* More encodings than the cache holds: it starts over and goes on. */
@@ -389,14 +408,14 @@ static void cache(void **state)
 		if (!(n & 256))
 			i.vvvv = 0;
 		assert_int_equal(bed_run(&i), DONE_NEXT);
-		bed.emul.native->slot[native_slot(i.vec)].key = 0;
+		bed->emul.native->slot[native_slot(i.vec)].key = 0;
 	}
-	assert_true(bed.emul.native->generation > 0);
+	assert_true(bed->emul.native->generation > 0);
 }
 
 static void no_memory(void **state)
 {
-	static struct vcpu v;
+	struct vcpu v = {.id = 0};
 
 	fake_alloc_fail = 1;
 	assert_int_equal(vec_init(&v), E_NOMEM);
@@ -408,8 +427,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
-		T(results), T(memory), T(enabling), T(unmasked), T(general_registers), T(strings),
-		T(gather), T(masked), T(cache), T(no_memory),
+		T(results), T(memory), T(enabling), T(unmasked), T(general_registers),
+		T(strings), T(gather), T(masked), T(maskmov), T(cache), T(no_memory),
 	};
 	return cmocka_run_group_tests_name("vec", tests, NULL, NULL);
 }

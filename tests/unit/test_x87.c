@@ -93,7 +93,7 @@ static void random_state(struct fx *s, bool masked)
 static void check_case(unsigned n, bool masked)
 {
 	struct fx s;
-	u8 mem[SPAN], *x = bed.x86.xsave;
+	u8 mem[SPAN], *x = bed->x86.xsave;
 	struct insn i = table[n].mem ? bed_mem_insn(table[n].map, 0, table[n].op, table[n].reg, AT)
 				     : bed_insn(table[n].map, 0, table[n].op, table[n].reg, table[n].rm);
 	u16 fop;
@@ -107,7 +107,7 @@ static void check_case(unsigned n, bool masked)
 	assert_int_equal(bed_try(i), -1);
 	table[n].fn(&s, mem);
 	if (table[n].fip) {
-		assert_int_equal(ld64(x + FX_FIP), bed.emul.start);
+		assert_int_equal(ld64(x + FX_FIP), bed->emul.start);
 		fop = (u16)((i.op & 7) << 8 | i.modrm);
 		if (ld16(s.b + FX_FSW) & FSW_ES)
 			assert_int_equal(ld16(x + FX_FOP), fop);
@@ -143,7 +143,7 @@ static struct insn x87(u8 op, u8 modrm)
 /* An unmasked exception is met by the next waiting instruction. */
 static void pending(void **state)
 {
-	u8 *x = bed.x86.xsave;
+	u8 *x = bed->x86.xsave;
 
 	assert_int_equal(bed_try(x87(0xd9, 0xe8)), -1); /* FLD1 */
 	assert_int_equal(bed_try(x87(0xd9, 0xee)), -1); /* FLDZ */
@@ -156,27 +156,27 @@ static void pending(void **state)
 	assert_int_equal(bed_try(bed_insn(MAP_1B, 0, 0x9b, 0, 0)), VEC_MF);
 	assert_int_equal(bed_try(bed_insn(MAP_0F, 0, 0xfc, 0, 0)), VEC_MF); /* PADDB */
 	assert_int_equal(bed_try(x87(0xdf, 0xe0)), -1); /* FNSTSW AX */
-	assert_int_equal(bed.x86.r[RAX] & 0x84, 0x84);
+	assert_int_equal(bed->x86.r[RAX] & 0x84, 0x84);
 	assert_int_equal(bed_try(x87(0xdb, 0xe2)), -1); /* FNCLEX */
 	assert_int_equal(bed_try(x87(0xd9, 0xe8)), -1);
-	assert_int_equal(ld64(x + FX_FIP), bed.emul.start);
+	assert_int_equal(ld64(x + FX_FIP), bed->emul.start);
 }
 
 static void enabling(void **state)
 {
-	u64 cr0 = bed.x86.cr0;
+	u64 cr0 = bed->x86.cr0;
 	struct insn wait = bed_insn(MAP_1B, 0, 0x9b, 0, 0);
 
-	bed.x86.cr0 = cr0 | CR0_EM;
+	bed->x86.cr0 = cr0 | CR0_EM;
 	assert_int_equal(bed_try(x87(0xd9, 0xe8)), VEC_NM);
 	assert_int_equal(bed_try(x87(0xdb, 0xe3)), VEC_NM);
 	assert_int_equal(bed_try(wait), -1);
-	bed.x86.cr0 = cr0 | CR0_TS;
+	bed->x86.cr0 = cr0 | CR0_TS;
 	assert_int_equal(bed_try(x87(0xdf, 0xe0)), VEC_NM);
 	assert_int_equal(bed_try(wait), VEC_NM);
-	bed.x86.cr0 = (cr0 | CR0_TS) & ~(u64)CR0_MP;
+	bed->x86.cr0 = (cr0 | CR0_TS) & ~(u64)CR0_MP;
 	assert_int_equal(bed_try(wait), -1);
-	bed.x86.cr0 = cr0;
+	bed->x86.cr0 = cr0;
 	assert_int_equal(bed_try(x87(0xd9, 0xd1)), VEC_UD);
 	assert_int_equal(bed_try(x87(0xdb, 0xe8)), -1); /* FUCOMI */
 }
@@ -185,11 +185,11 @@ static void flags(void **state)
 {
 	assert_int_equal(bed_try(x87(0xd9, 0xe8)), -1); /* FLD1 */
 	assert_int_equal(bed_try(x87(0xd9, 0xee)), -1); /* FLDZ */
-	rflags_set(&bed, 0);
+	rflags_set(bed, 0);
 	assert_int_equal(bed_try(x87(0xdb, 0xf1)), -1); /* FCOMI st0, st1 */
-	assert_int_equal(rflags_get(&bed) & FLAGS_ARITH, FLAG_CF);
+	assert_int_equal(rflags_get(bed) & FLAGS_ARITH, FLAG_CF);
 	assert_int_equal(bed_try(x87(0xda, 0xc1)), -1); /* FCMOVB st0, st1 */
-	assert_int_equal(ld64(bed.x86.xsave + XSAVE_ST), 1ull << 63);
+	assert_int_equal(ld64(bed->x86.xsave + XSAVE_ST), 1ull << 63);
 }
 
 /* A store that faults leaves the stack as it was. */
@@ -198,9 +198,9 @@ static void faults(void **state)
 	u8 before[160];
 
 	assert_int_equal(bed_try(x87(0xd9, 0xe8)), -1);
-	memcpy(before, bed.x86.xsave, sizeof(before));
+	memcpy(before, bed->x86.xsave, sizeof(before));
 	assert_int_equal(bed_try(bed_mem_insn(MAP_1B, 0, 0xd9, 3, BED - 2)), VEC_PF); /* FSTP m32 */
-	assert_memory_equal(before, bed.x86.xsave, sizeof(before));
+	assert_memory_equal(before, bed->x86.xsave, sizeof(before));
 	assert_int_equal(bed_try(bed_mem_insn(MAP_1B, 0, 0xd9, 3, BED - 4)), -1);
 	assert_int_equal(ld32(bed_mem + BED - 4), 0x3f800000);
 }

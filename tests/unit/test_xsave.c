@@ -74,11 +74,11 @@ static void random_image(struct image *s, u64 bv)
 
 static void take(const struct image *s)
 {
-	u8 *x = bed.x86.xsave;
+	u8 *x = bed->x86.xsave;
 
 	memcpy(x, s->b, XSAVE_SIZE);
 	if (!(ld64(s->b + XSAVE_HDR) & XCR0_X87)) {
-		x87_init(&bed.x86);
+		x87_init(&bed->x86);
 		memset(x + XSAVE_ST, 0, 128);
 	}
 	if (!(ld64(s->b + XSAVE_HDR) & XCR0_SSE))
@@ -100,7 +100,7 @@ static void differ(const char *name, const char *what, const u8 *got, const u8 *
 static void check_case(unsigned n, u32 rfbm, u64 bv, unsigned tries)
 {
 	struct image s, m;
-	u8 *x = bed.x86.xsave;
+	u8 *x = bed->x86.xsave;
 
 	random_image(&s, bv & 7);
 	take(&s);
@@ -111,8 +111,8 @@ static void check_case(unsigned n, u32 rfbm, u64 bv, unsigned tries)
 	if (!table[n].in)
 		memset(m.b + XSAVE_HDR, 0, 64);
 	memcpy(bed_mem + AT, &m, sizeof(m));
-	bed.x86.r[RAX] = rfbm;
-	bed.x86.r[RDX] = 0;
+	bed->x86.r[RAX] = rfbm;
+	bed->x86.r[RDX] = 0;
 	assert_int_equal(bed_try(insn(table[n].ext, table[n].w, AT)), -1);
 	table[n].fn(&s, &m, rfbm);
 	/* a CPU that was interrupted may hold an initial component for one in use */
@@ -144,7 +144,7 @@ static void refused(void **state)
 	u8 *m = bed_mem + AT;
 
 	memset(m, 0, SPAN);
-	bed.x86.r[RAX] = 7;
+	bed->x86.r[RAX] = 7;
 	assert_int_equal(bed_try(insn(FXSAVE, 1, AT + 8)), VEC_GP);
 	assert_int_equal(bed_try(insn(XSAVE, 1, AT + 16)), VEC_GP);
 	assert_int_equal(bed_try(insn(XRSTOR, 1, AT)), -1);
@@ -158,10 +158,10 @@ static void refused(void **state)
 	assert_int_equal(bed_try(insn(XRSTOR, 1, AT)), VEC_GP);
 	assert_int_equal(bed_try(insn(FXRSTOR, 1, AT)), VEC_GP);
 	assert_int_equal(bed_try(insn(2, 0, AT + FX_MXCSR)), VEC_GP); /* LDMXCSR */
-	bed.x86.cr4 &= ~(u64)CR4_OSXSAVE;
+	bed->x86.cr4 &= ~(u64)CR4_OSXSAVE;
 	assert_int_equal(bed_try(insn(XSAVE, 1, AT)), VEC_UD);
-	bed.x86.cr4 |= CR4_OSXSAVE;
-	bed.x86.cr0 |= CR0_TS;
+	bed->x86.cr4 |= CR4_OSXSAVE;
+	bed->x86.cr0 |= CR0_TS;
 	assert_int_equal(bed_try(insn(XSAVE, 1, AT)), VEC_NM);
 	assert_int_equal(bed_try(insn(FXSAVE, 1, AT)), VEC_NM);
 }
@@ -173,7 +173,7 @@ static void edge(void **state)
 
 	bed_random(bed_mem + BED - 1024, 1024);
 	memcpy(before, bed_mem + BED - 64, 64);
-	bed.x86.r[RAX] = 7;
+	bed->x86.r[RAX] = 7;
 	assert_int_equal(bed_try(insn(XSAVE, 1, BED - 768)), VEC_PF);
 	assert_memory_equal(before, bed_mem + BED - 64, 64);
 	assert_int_equal(bed_try(insn(XSAVE, 1, BED - 832)), -1);

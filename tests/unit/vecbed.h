@@ -1,5 +1,5 @@
-/* What the tests of the vector unit stand on: one vCPU with everything enabled
- * and 64 KiB of flat memory without a TLB.  To be included once. */
+/* What the tests of the vector unit stand on: one vCPU in 64-bit mode with
+ * everything enabled, and 64 KiB of memory at 0, nothing behind.  Include once. */
 #ifndef TESTS_UNIT_VECBED_H
 #define TESTS_UNIT_VECBED_H
 
@@ -8,68 +8,25 @@
 
 #include "core/x86/cpuid.h"
 #include "core/x86/exec_vec.h"
-#include "core/x86/sys.h"
 #include "core/x86/vec.h"
 #include "tests/unit/fake.h"
 
-#define W /* before the real ones: unit.mk */
-enum { BED = 65536 };
+enum { BED = 65536, BED_RAM = 1 << 20, BED_PML4 = 0x11000, BED_PDPT = 0x12000, BED_PD = 0x13000,
+       BED_PT = 0x14000 };
 
-static u8 bed_mem[BED];
-static struct tlb_entry bed_tlb[TLB_SIZE];
+static struct vm *bed_vm;
+static struct vcpu *bed;
+static u8 *bed_mem;
 static struct cpuid_policy bed_policy;
-static struct vcpu bed;
 
-static bool bed_fault(struct vcpu *v, u64 a)
+static void bed_paging(void)
 {
-	v->emul.fault = (struct fault){.vector = VEC_PF, .has_error = true, .cr2 = a};
-	return false;
+	st64(bed_mem + BED_PML4, BED_PDPT | 7);
+	st64(bed_mem + BED_PDPT, BED_PD | 7);
+	st64(bed_mem + BED_PD, BED_PT | 7);
+	for (u64 a = 0; a < BED; a += PAGE_SIZE)
+		st64(bed_mem + BED_PT + a / 512, a | 0x67);
 }
-static bool bed_ok(struct vcpu *v, u64 a, unsigned n)
-{
-	return (a < BED && a + n <= BED) || bed_fault(v, a);
-}
-W bool seg_linear(struct vcpu *v, enum sreg s, u64 off, unsigned size, unsigned acc, u64 *lin)
-{
-	*lin = off;
-	return true;
-}
-W bool mem_read_bytes(struct vcpu *v, u64 a, void *out, unsigned n)
-{
-	if (!bed_ok(v, a, n))
-		return false;
-	memcpy(out, bed_mem + a, n);
-	return true;
-}
-W bool mem_write_bytes(struct vcpu *v, u64 a, const void *from, unsigned n)
-{
-	if (!bed_ok(v, a, n))
-		return false;
-	memcpy(bed_mem + a, from, n);
-	return true;
-}
-W bool mem_read_slow(struct vcpu *v, u64 a, unsigned size, u64 *out)
-{
-	*out = 0;
-	return mem_read_bytes(v, a, out, size);
-}
-W bool mem_write_slow(struct vcpu *v, u64 a, unsigned size, u64 val)
-{
-	return mem_write_bytes(v, a, &val, size);
-}
-W bool mem_probe(struct vcpu *v, u64 a, unsigned n, unsigned access) { return bed_ok(v, a, n); }
-W enum done mem_done(const struct vcpu *v) { return DONE_FAULT; }
-W enum done raise_vec(struct vcpu *v, enum vector vec)
-{
-	v->emul.fault = (struct fault){.vector = (u8)vec};
-	return DONE_FAULT;
-}
-W enum done raise_code(struct vcpu *v, enum vector vec, u32 error)
-{
-	v->emul.fault = (struct fault){.vector = (u8)vec, .has_error = true, .error = error};
-	return DONE_FAULT;
-}
-W enum done op_fsgsbase(struct vcpu *v, const struct insn *i) { return DONE_NEXT; }
 
 static void bed_random(void *p, size_t n)
 {
@@ -83,27 +40,36 @@ static void bed_random(void *p, size_t n)
 
 static int bed_setup(void **state)
 {
-	memset(&bed, 0, sizeof(bed));
-	memset(bed_tlb, 0xff, sizeof(bed_tlb));
-	for (unsigned n = 0; n < TLB_SIZE; n++)
-		bed_tlb[n] = (struct tlb_entry){1ull << 63, 1ull << 63, 1ull << 63, 0};
-	memset(&bed_policy, 0xff, sizeof(bed_policy.has));
-	bed.emul.cpuid = &bed_policy;
-	bed.emul.view = bed_tlb;
-	bed.emul.mode = MODE_64;
-	bed.emul.long64 = true;
-	bed.x86.cr0 = CR0_PE | CR0_MP | CR0_NE | CR0_PG;
-	bed.x86.cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
-	bed.x86.xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
-	bed.emul.start = bed.x86.rip = 0x123456789a;
-	vec_reset(&bed.x86);
-	x87_init(&bed.x86);
-	return vec_init(&bed);
+	struct x86 *x;
+
+	fake_reset();
+	bed_vm = fake_vm(1, BED_RAM);
+	bed = bed_vm->vcpu[0];
+	bed_mem = fake_ram(bed_vm);
+	bed_paging();
+	x = &bed->x86;
+	memset(bed_policy.has, 0xff, sizeof(bed_policy.has));
+	bed_policy.phys_bits = 36;
+	bed_policy.lin_bits = 48;
+	bed->emul.cpuid = &bed_policy;
+	x->cr0 = CR0_PE | CR0_MP | CR0_NE | CR0_PG;
+	x->cr3 = BED_PML4;
+	x->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+	x->efer = EFER_LME | EFER_LMA;
+	x->seg[CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_RW | SEG_L;
+	x->seg[SS].attr = SEG_P | SEG_S | SEG_RW;
+	x->xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+	x->rip = 0x1234567890;
+	vec_reset(x);
+	x87_init(x);
+	emul_sync_in(bed);
+	bed->emul.start = x->rip;
+	return bed->emul.mode == MODE_64 ? 0 : -1;
 }
 
 static int bed_teardown(void **state)
 {
-	vec_fini(&bed);
+	fake_vm_free(bed_vm);
 	return 0;
 }
 
@@ -128,12 +94,12 @@ static enum done bed_run(struct insn *i)
 {
 	exec_fn *f = vec_lookup(i);
 
-	return f ? f(&bed, i) : raise_ud(&bed);
+	return f ? f(bed, i) : raise_ud(bed);
 }
 /* Runs it and says what came of it: a vector, or -1. */
 static int bed_try(struct insn i)
 {
-	return bed_run(&i) == DONE_FAULT ? bed.emul.fault.vector : -1;
+	return bed_run(&i) == DONE_FAULT ? bed->emul.fault.vector : -1;
 }
 
 #endif
