@@ -107,6 +107,7 @@ enum done debug_after(struct vcpu *v, bool tf)
 
 	if (v->emul.rf)
 		v->x86.rflags &= ~(u64)FLAG_RF;
+	v->emul.rf = false;
 	if (!bits)
 		return DONE_NEXT;
 	if (v->emul.shadow_ss) { /* held back over one instruction; its single step is lost */
