@@ -145,7 +145,10 @@ static void basic(struct cpuid_policy *p, const struct vm *vm, u32 signature)
 		add(p, 0, NO_SUB, p->max, 0x68747541, 0x444d4163, 0x69746e65);
 	add(p, 1, NO_SUB, signature, 8 << 8, p->has[CPUID_1_ECX], p->has[CPUID_1_EDX]);
 	add(p, 6, NO_SUB, 1 << 2, 0, 0, 0); /* the APIC timer never stops */
-	add(p, 7, 0, 0, p->has[CPUID_7_EBX], p->has[CPUID_7_ECX], p->has[CPUID_7_EDX]);
+	add(p, 7, 0, 2, p->has[CPUID_7_EBX], p->has[CPUID_7_ECX], p->has[CPUID_7_EDX]);
+	/* BHI_CTRL: where a guest finds no bit to set against branch history injection it
+	 * runs a loop at each system call, even if told that it need not. */
+	add(p, 7, 2, 0, 0, 0, 1 << 4);
 	add(p, 0xd, 0, (u32)p->xcr0, 0, p->xcr0 & XCR0_AVX ? 832 : 576, 0);
 	add(p, 0xd, 1, p->has[CPUID_D1_EAX], 0, 0, 0);
 	if (p->xcr0 & XCR0_AVX)

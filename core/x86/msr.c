@@ -204,7 +204,7 @@ static const struct msr table[] = {
 	{0x00000035, 1, .rule = RO | INTEL, .read = core_count},
 	{0x0000003a, 1, .rule = RO | INTEL, .val = 1},            /* FEATURE_CONTROL: locked */
 	{0x0000003b, 1, .write = tsc_adjust_write, AT(tsc_adjust), ANY, FEAT_TSC_ADJUST},
-	{0x00000048, 1, AT(spec_ctrl), .mask = 7, .feature = FEAT_SPEC_CTRL},
+	{0x00000048, 1, AT(spec_ctrl), .mask = 0x407, .feature = FEAT_SPEC_CTRL},
 	{0x00000049, 1, .mask = 1, .rule = QUIET, .feature = FEAT_SPEC_CTRL}, /* PRED_CMD */
 	{0x00000079, 1, .rule = QUIET | INTEL},                   /* BIOS_UPDT_TRIG */
 	{0x0000008b, 1, .rule = QUIET, .read = patch_level},
