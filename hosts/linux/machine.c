@@ -377,8 +377,11 @@ static int boot(struct machine *m)
 	file_forget(&m->initrd);
 	for (unsigned i = 0; i < m->cfg.nmodule; i++)
 		file_forget(&m->module[i]);
-	if (!m->booted)
+	if (!err && !m->booted) {
 		m->booted = host_now();
+		log_line(LOG_INFO, "%s: first instruction %llu us after the start", m->opt->name,
+			 (unsigned long long)(m->booted - m->started) / 1000);
+	}
 	return err;
 }
 
