@@ -50,7 +50,7 @@ static unsigned distance(const char *a, const char *b)
 
 const char *near_name(const char *typed, const char *const *name, unsigned n)
 {
-	unsigned best = strlen(typed) < 5 ? 2 : 3;
+	unsigned best = strlen(typed) < 3 ? 2 : 3; /* two letters wrong, or two in the wrong order */
 	const char *found = NULL;
 
 	for (unsigned i = 0; i < n; i++) {

@@ -98,6 +98,14 @@ static int cannot(const char *tap)
 		    getlogin() ? getlogin() : "$USER", tap);
 }
 
+/* Root would get a new interface for a mistyped name: only those that are there. */
+static bool is_there(const char *tap)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/sys/class/net/%.15s", tap);
+	return !access(path, F_OK);
+}
+
 static int init(struct tap_nic *t, const char *tap)
 {
 	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
@@ -106,6 +114,9 @@ static int init(struct tap_nic *t, const char *tap)
 	if (strlen(tap) >= IFNAMSIZ)
 		return fail(E_INVAL, "net tap:%s: an interface's name has at most %d characters",
 			    tap, IFNAMSIZ - 1);
+	if (!is_there(tap))
+		return fail(E_NOENT, "net tap:%s: there is no such interface; as root: ip tuntap add dev %s "
+			    "mode tap user $USER && ip link set %s up", tap, tap, tap);
 	snprintf(t->name, sizeof(t->name), "%s", tap);
 	memcpy(r.ifr_name, t->name, sizeof(t->name));
 	t->fd.fd = sys->open("/dev/net/tun", O_RDWR | O_NONBLOCK, 0);
