@@ -423,7 +423,7 @@ static const struct row *vex(struct cursor *c, struct insn *i, u8 b)
 	i->map = map;
 	i->op = next(c);
 	if (!legal || map < MAP_0F || map > MAP_0F3A)
-		return &row_ud;
+		return &row_ud_modrm;
 	if (map == MAP_0F38)
 		return vex_row_0f38(i);
 	if (map == MAP_0F3A)

@@ -48,8 +48,8 @@ INLINE u64 f_cmpxchg(struct cc *c, u64 a, u64 b, unsigned size)
 	return zext(acc, size) == a ? b : a;
 }
 
-/* The accumulator is loaded only when it differs, so that a 32-bit success leaves
- * its upper half; memory is written in either case, as the chip does. */
+/* What is not exchanged keeps its upper half, destination or accumulator; memory is
+ * written in either case, as the chip does. */
 static void cmpxchg_end(struct vcpu *v, unsigned size, u64 old)
 {
 	u64 acc = reg_get(v, RAX, size);
@@ -65,7 +65,8 @@ static void cmpxchg_end(struct vcpu *v, unsigned size, u64 old)
 		bool same = old == reg_get(v, RAX, N); \
 \
 		cmpxchg_end(v, N, old); \
-		reg_set(v, i->rm, N, same ? b : old); \
+		if (same) \
+			reg_set(v, i->rm, N, b); \
 		return DONE_NEXT; \
 	} \
 	static enum done cmpxchg_any##N(struct vcpu *v, const struct insn *i, bool locked) \
