@@ -1,7 +1,9 @@
 /* Firmware: a flat ROM that ends at 4 GiB; pc_init made it part of memory.  Its
- * last 128 KiB are copied below 1 MiB, where real mode finds them, into RAM, so
- * that firmware which unpacks itself there needs no shadow registers.  The CPU
- * stays as reset left it: real mode, CS base 0xffff0000, IP 0xfff0.
+ * last 256 KiB are copied below 1 MiB, where real mode finds them, into RAM, so
+ * that firmware which unpacks itself there needs no shadow registers.  (A PC shows
+ * 128 KiB there; a SeaBIOS of 256 KiB copies the rest with a chipset's registers, which
+ * this machine does not have.)  The CPU stays as reset left it: real mode, CS base
+ * 0xffff0000, IP 0xfff0.
  *
  * Such firmware describes the machine itself: it gets the memory map and the
  * vCPUs' number through fw_cfg, but no ACPI or SMBIOS tables (SeaBIOS would want
@@ -9,7 +11,7 @@
 #include "core/boot.h"
 #include "core/map.h"
 
-enum { ROM_UNIT = 64 * KiB, ROM_MAX = 16 * MiB, ROM_COPY = 128 * KiB };
+enum { ROM_UNIT = 64 * KiB, ROM_MAX = 16 * MiB, ROM_COPY = 256 * KiB };
 
 int boot_rom_check(const struct pc_config *cfg)
 {

@@ -19,8 +19,8 @@ static void test_copy(void **state)
 
 	assert_int_equal(rom(&b, 64 * KiB), 0);
 	assert_memory_equal(ram + 0xf0000, b.file, 64 * KiB);
-	assert_int_equal(rom(&b, 256 * KiB), 0);
-	assert_memory_equal(ram + 0xe0000, b.file + 128 * KiB, 128 * KiB);
+	assert_int_equal(rom(&b, 512 * KiB), 0);
+	assert_memory_equal(ram + 0xc0000, b.file + 256 * KiB, 256 * KiB);
 	boots_end(&b);
 }
 
