@@ -417,7 +417,7 @@ static const struct row *vex(struct cursor *c, struct insn *i, u8 b)
 	if (c->mode != MODE_64)
 		c->rex &= REX_W;
 	i->flags |= INSN_VEX;
-	i->vvvv = ~x >> 3 & (c->mode == MODE_64 ? 15 : 7);
+	i->vvvv = ~x >> 3 & 15;
 	i->vl = x >> 2 & 1;
 	i->pp = x & 3;
 	i->map = map;
@@ -427,7 +427,7 @@ static const struct row *vex(struct cursor *c, struct insn *i, u8 b)
 	if (map == MAP_0F38)
 		return vex_row_0f38(i);
 	if (map == MAP_0F3A)
-		return i->op == 0xf0 && i->pp == 3 && !i->vl ? &row_rorx : &row_vec_imm;
+		return i->op == 0xf0 && i->pp == 3 && !i->vl && !i->vvvv ? &row_rorx : &row_vec_imm;
 	return i->op == 0x77 ? &row_emms : vec_imm8(i->op) ? &row_vec_imm : &row_vec;
 }
 
@@ -669,6 +669,8 @@ int decode(struct insn *i, enum mode mode, const u8 *p, unsigned n)
 	i->len = (u8)c.at;
 	i->flags |= (u16)((attr & END ? INSN_END : 0) | ((attr & NEAR) == NEAR ? INSN_NEAR : 0));
 	i->exec = handler(&c, i, r, attr);
+	if (mode != MODE_64) /* only now: the bit counts where vvvv must be 1111 */
+		i->vvvv &= 7;
 	if (!i->exec) {
 		i->exec = op_ud;
 		i->flags = (u16)((i->flags & ~INSN_NEAR) | INSN_END);

@@ -45,6 +45,7 @@ INLINE u64 ea(const struct vcpu *v, const struct insn *i) { return ea_sum(v, i) 
 
 bool load_slow(struct vcpu *, const struct insn *, unsigned size, u64 *);
 bool store_slow(struct vcpu *, const struct insn *, unsigned size, u64);
+bool rmw_probe(struct vcpu *, const struct insn *, unsigned size);
 void *rmw_slow(struct vcpu *, const struct insn *, unsigned size, u64 *lin, bool *slow);
 
 INLINE bool load(struct vcpu *v, const struct insn *i, unsigned size, u64 *x)

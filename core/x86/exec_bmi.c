@@ -30,6 +30,8 @@ enum done op_bls(struct vcpu *v, const struct insn *i)
 	bool cf;
 
 	NEED_VEX(v, FEAT_BMI1);
+	if ((i->modrm >> 3 & 7) - 1u > 2)
+		return raise_ud(v);
 	if (!rm_get(v, i, i->osize, &a))
 		return mem_done(v);
 	switch (i->modrm >> 3 & 7) {

@@ -16,6 +16,14 @@ bool store_slow(struct vcpu *v, const struct insn *i, unsigned size, u64 x)
 
 	return seg_linear(v, i->seg, ea(v, i), size, ACC_WRITE, &a) && mem_write(v, a, size, x);
 }
+/* Will reading and then writing it do? */
+bool rmw_probe(struct vcpu *v, const struct insn *i, unsigned size)
+{
+	u64 a;
+
+	return seg_linear(v, i->seg, ea(v, i), size, ACC_READ | ACC_WRITE, &a) &&
+	       mem_probe(v, a, size, ACC_READ | ACC_WRITE);
+}
 void *rmw_slow(struct vcpu *v, const struct insn *i, unsigned size, u64 *lin, bool *slow)
 {
 	*slow = false;

@@ -139,7 +139,8 @@ static enum done double_shift(struct vcpu *v, const struct insn *i, bool left, u
 	u64 b = reg_get(v, i->reg, i->osize), a;
 	struct cc c = cc_get(v);
 
-	if (!rm_get(v, i, i->osize, &a))
+	/* a write even when nothing is shifted: the error code says so */
+	if ((is_mem(i) && !rmw_probe(v, i, i->osize)) || !rm_get(v, i, i->osize, &a))
 		return mem_done(v);
 	if (n)
 		a = left ? shld(&c, a, b, n, i->osize) : shrd(&c, a, b, n, i->osize);

@@ -206,16 +206,20 @@ static enum done repeat(struct vcpu *v, const struct insn *i, one_fn one, run_fn
 	return DONE_NEXT;
 }
 
-/* CMPS and SCAS end when ZF is not what the prefix asks for. */
+/* CMPS and SCAS end when ZF is not what the prefix asks for.  A fault leaves the
+ * flags as they were before the first element (SDM vol. 2, REP). */
 static enum done repeat_while(struct vcpu *v, const struct insn *i, one_fn one)
 {
+	const struct cc before = cc_get(v);
 	bool want = i->flags & INSN_REP;
 
 	for (unsigned left = BUDGET; index_get(v, RCX, i->asize); left--) {
 		if (!left)
 			return again(v);
-		if (!one(v, i))
+		if (!one(v, i)) {
+			cc_set(v, before);
 			return mem_done(v);
+		}
 		index_add(v, RCX, i->asize, ~0ull);
 		if (cc_zf(cc_get(v)) != want)
 			break;
@@ -236,10 +240,18 @@ static enum done compare(struct vcpu *v, const struct insn *i, one_fn one)
 	return one(v, i) ? DONE_NEXT : mem_done(v);
 }
 
+/* Ports are checked even when nothing is to be done. */
+static enum done port_string(struct vcpu *v, const struct insn *i, one_fn one)
+{
+	if (!io_allowed(v, (u16)v->x86.r[RDX], i->osize))
+		return mem_done(v);
+	return string(v, i, one, NULL);
+}
+
 enum done op_movs(struct vcpu *v, const struct insn *i) { return string(v, i, one_movs, run_movs); }
 enum done op_stos(struct vcpu *v, const struct insn *i) { return string(v, i, one_stos, run_stos); }
 enum done op_lods(struct vcpu *v, const struct insn *i) { return string(v, i, one_lods, NULL); }
-enum done op_ins(struct vcpu *v, const struct insn *i) { return string(v, i, one_ins, NULL); }
-enum done op_outs(struct vcpu *v, const struct insn *i) { return string(v, i, one_outs, NULL); }
+enum done op_ins(struct vcpu *v, const struct insn *i) { return port_string(v, i, one_ins); }
+enum done op_outs(struct vcpu *v, const struct insn *i) { return port_string(v, i, one_outs); }
 enum done op_cmps(struct vcpu *v, const struct insn *i) { return compare(v, i, one_cmps); }
 enum done op_scas(struct vcpu *v, const struct insn *i) { return compare(v, i, one_scas); }
