@@ -81,6 +81,17 @@ bool stack_pop(struct vcpu *v, struct stack *s, unsigned size, u64 *val)
 	return true;
 }
 
+/* A selector's slot, of which no more than the selector is read. */
+static bool pop_selector(struct vcpu *v, struct stack *s, unsigned size, u64 *sel)
+{
+	u64 a;
+
+	if (!stack_linear(v, s, s->sp, 2, &a) || !mem_read(v, a, 2, sel))
+		return false;
+	s->sp = (s->sp + size) & s->mask;
+	return true;
+}
+
 static void set_sp(struct vcpu *v, u64 mask, u64 sp)
 {
 	u64 *rsp = &v->x86.r[RSP];
@@ -144,9 +155,10 @@ enum done stack_of_ring(struct vcpu *v, unsigned cpl, unsigned ist, struct stack
 
 /* ---- code segments */
 
+/* A 64-bit offset is cut to 32 bits on the way to code that is not 64-bit. */
 enum done code_rip(struct vcpu *v, const struct seg *cs, u64 rip)
 {
-	if (code_is64(v, cs) ? !canonical(rip) : rip > cs->limit)
+	if (code_is64(v, cs) ? !canonical(rip) : (u32)rip > cs->limit)
 		return raise_code(v, VEC_GP, v->emul.ext);
 	return DONE_NEXT;
 }
@@ -155,7 +167,7 @@ void code_commit(struct vcpu *v, const struct seg *cs, u64 rip, unsigned cpl)
 {
 	v->x86.seg[CS] = *cs;
 	v->x86.seg[CS].sel = (u16)((cs->sel & ~3u) | cpl);
-	v->x86.rip = rip;
+	v->x86.rip = code_is64(v, cs) ? rip : (u32)rip;
 	seg_mode(v);
 }
 
@@ -465,7 +477,7 @@ static enum done ret_real(struct vcpu *v, struct stack *s, unsigned osize, u16 p
 {
 	u64 rip, sel;
 
-	if (!stack_pop(v, s, osize, &rip) || !stack_pop(v, s, osize, &sel))
+	if (!stack_pop(v, s, osize, &rip) || !pop_selector(v, s, osize, &sel))
 		return mem_done(v);
 	if (rip > v->x86.seg[CS].limit)
 		return raise_gp(v);
@@ -487,7 +499,7 @@ enum done far_ret(struct vcpu *v, unsigned osize, u16 pop)
 	stack_here(v, &s);
 	if (real_or_vm(v))
 		return ret_real(v, &s, osize, pop);
-	if (!stack_pop(v, &s, osize, &rip) || !stack_pop(v, &s, osize, &sel))
+	if (!stack_pop(v, &s, osize, &rip) || !pop_selector(v, &s, osize, &sel))
 		return mem_done(v);
 	TRY(return_code(v, (u16)sel, &cs, &cpl));
 	s.sp = (s.sp + pop) & s.mask;
@@ -498,7 +510,7 @@ enum done far_ret(struct vcpu *v, unsigned osize, u16 pop)
 		code_commit(v, &cs, rip, cpl);
 		return DONE_BRANCH;
 	}
-	if (!stack_pop(v, &s, osize, &sp) || !stack_pop(v, &s, osize, &sssel))
+	if (!stack_pop(v, &s, osize, &sp) || !pop_selector(v, &s, osize, &sssel))
 		return mem_done(v);
 	TRY(return_stack(v, (u16)sssel, &cs, cpl, &ss));
 	TRY(code_rip(v, &cs, rip));
@@ -535,7 +547,7 @@ static enum done iret_real(struct vcpu *v, unsigned osize)
 	struct stack s;
 
 	stack_here(v, &s);
-	if (!stack_pop(v, &s, osize, &rip) || !stack_pop(v, &s, osize, &sel) ||
+	if (!stack_pop(v, &s, osize, &rip) || !pop_selector(v, &s, osize, &sel) ||
 	    !stack_pop(v, &s, osize, &flags))
 		return mem_done(v);
 	if (rip > v->x86.seg[CS].limit)
@@ -588,14 +600,14 @@ static enum done iret_protected(struct vcpu *v, unsigned osize)
 	unsigned cpl;
 
 	stack_here(v, &s);
-	if (!stack_pop(v, &s, osize, &rip) || !stack_pop(v, &s, osize, &sel) ||
+	if (!stack_pop(v, &s, osize, &rip) || !pop_selector(v, &s, osize, &sel) ||
 	    !stack_pop(v, &s, osize, &flags))
 		return mem_done(v);
 	if ((flags & FLAG_VM) && osize == 4 && v->emul.cpl == 0 && !(v->x86.efer & EFER_LMA))
 		return iret_to_vm(v, &s, rip, sel, flags);
 	TRY(return_code(v, (u16)sel, &cs, &cpl));
 	if (wide || cpl > v->emul.cpl) {
-		if (!stack_pop(v, &s, osize, &sp) || !stack_pop(v, &s, osize, &sssel))
+		if (!stack_pop(v, &s, osize, &sp) || !pop_selector(v, &s, osize, &sssel))
 			return mem_done(v);
 		TRY(return_stack(v, (u16)sssel, &cs, cpl, &ss));
 	}

@@ -1038,9 +1038,15 @@ static enum done shadow_after_ss(struct vcpu *v, enum sreg s)
 	return DONE_BRANCH;
 }
 
+/* A 32-bit push moves RSP by four but writes the selector only (SDM vol. 2, PUSH). */
 enum done op_push_seg(struct vcpu *v, const struct insn *i)
 {
-	return push(v, i->osize, v->x86.seg[i->op >> 3 & 7].sel);
+	u64 sp = v->x86.r[RSP] - i->osize;
+
+	if (!stack_store(v, sp, i->osize == 4 ? 2 : i->osize, v->x86.seg[i->op >> 3 & 7].sel))
+		return mem_done(v);
+	stack_set(v, sp);
+	return DONE_NEXT;
 }
 
 enum done op_pop_seg(struct vcpu *v, const struct insn *i)
@@ -1048,7 +1054,7 @@ enum done op_pop_seg(struct vcpu *v, const struct insn *i)
 	enum sreg s = i->op >> 3 & 7;
 	u64 sp = v->x86.r[RSP], mask = stack_mask(v), sel;
 
-	if (!stack_load(v, sp, i->osize, &sel))
+	if (!stack_load(v, sp, 2, &sel)) /* the rest of the slot is not looked at */
 		return mem_done(v);
 	TRY(seg_load(v, s, (u16)sel));
 	sp += i->osize;
@@ -1090,17 +1096,15 @@ static enum sreg lds_segment(const struct insn *i)
 enum done op_lds(struct vcpu *v, const struct insn *i)
 {
 	enum sreg s = lds_segment(i);
-	u8 buf[10];
-	u64 a, off = 0;
+	u64 a, off, sel;
 
 	if (!is_mem(i))
 		return raise_ud(v);
 	if (!seg_linear(v, i->seg, ea(v, i), i->osize + 2u, ACC_READ, &a))
 		return DONE_FAULT;
-	if (!mem_read_bytes(v, a, buf, i->osize + 2u))
+	if (!mem_read(v, a, i->osize, &off) || !mem_read(v, a + i->osize, 2, &sel))
 		return mem_done(v);
-	memcpy(&off, buf, i->osize);
-	TRY(seg_load(v, s, ld16(buf + i->osize)));
+	TRY(seg_load(v, s, (u16)sel));
 	reg_set(v, i->reg, i->osize, off);
 	if (s != SS)
 		return DONE_NEXT;
