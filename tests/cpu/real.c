@@ -195,6 +195,8 @@ static void judge(const struct trial *v, struct outcome *o)
 	} else if (got.trap == VEC_PF && (got.err & PF_I) &&
 		   (o->cpu.rip != v->in.rip || o->cpu.sel[CS] != v->in.sel[CS])) {
 		o->vec = VEC_NONE; /* arrived where nothing can be fetched */
+	} else if (v->mode == 16 && got.trap == VEC_GP && o->cpu.rip != v->in.rip) {
+		o->vec = VEC_NONE; /* arrived at the end of the segment */
 	} else if (got.trap == VEC_PF && o->cr2 >> 47) {
 		o->err |= PF_P;    /* the kernel pretends so anyway */
 	}

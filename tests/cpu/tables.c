@@ -151,7 +151,7 @@ static const struct {
 	{M_1B, 0x60, 0x62, ANY},  /* PUSHA POPA BOUND */
 	{M_1B, 0xa4, 0xa7, ANY},  /* MOVS CMPS */
 	{M_1B, 0xc4, 0xc5, ANY}, {M_1B, 0xc8, 0xcb, ANY}, {M_1B, 0xcf, 0xcf, ANY},
-	{M_1B, 0xff, 0xff, 3}, {M_1B, 0xff, 0xff, 5},
+	{M_1B, 0xff, 0xff, 2}, {M_1B, 0xff, 0xff, 3}, {M_1B, 0xff, 0xff, 5},
 	{M_1B, 0x9a, 0x9a, ANY},
 	{M_0F, 0xb2, 0xb5, ANY},
 	{M_1B, 0xd9, 0xd9, 4}, {M_1B, 0xd9, 0xd9, 6}, {M_1B, 0xdd, 0xdd, 4}, {M_1B, 0xdd, 0xdd, 6},
@@ -192,6 +192,9 @@ static bool is_mmx(const struct form *f)
  * fault alike:
  *  - MMX instructions that fault may have made TOP 0 already (Intel);
  *  - unmasked overflow and underflow: PE tells about a result nobody sees;
+ *  - CALL to an address that is not canonical or beyond the limit has written the return address (Intel);
+ *  - REP with 32-bit registers may have cleared their upper halves already;
+ *  - POPA has loaded some;
  *  - VCVTPS2PH to memory sets flags in MXCSR before it faults (Intel);
  *  - gathers have expanded the unused upper part of the mask before they fault. */
 void excuse_fault_state(const struct trial *t, const struct outcome *n, struct outcome *e)
@@ -212,6 +215,15 @@ void excuse_fault_state(const struct trial *t, const struct outcome *n, struct o
 	}
 	if (n->vec == VEC_XM && ~ld32(b + XSAVE_MXCSR) & 0xc00)
 		a[XSAVE_MXCSR] = (a[XSAVE_MXCSR] & ~0x20) | (b[XSAVE_MXCSR] & 0x20);
+	if (f->map == M_1B && (f->op == 0xe8 || (f->op == 0xff && (f->reg & 7) == 2)) &&
+	    n->vec == VEC_GP)
+		memcpy(e->mem, n->mem, sizeof e->mem);
+	if (f->map == M_1B && (f->rep || f->repne) && f->asize == 4 && f->mode == 64)
+		for (unsigned r = RCX; r <= RDI; r++)
+			if ((u32)e->cpu.r[r] == n->cpu.r[r])
+				e->cpu.r[r] = n->cpu.r[r];
+	if (f->map == M_1B && f->op == 0x61)
+		memcpy(e->cpu.r, n->cpu.r, sizeof e->cpu.r);
 	if (f->map == M_VEX3 && f->op == 0x1d)
 		a[XSAVE_MXCSR] = b[XSAVE_MXCSR];
 }
