@@ -146,7 +146,7 @@ static enum done load_element(struct vcpu *v, const struct insn *i, u64 off, uns
 	return mem_read(v, lin, size, x) ? DONE_NEXT : mem_done(v);
 }
 
-enum done exec_vmaskmov(struct vcpu *v, const struct insn *i)
+static enum done vmaskmov(struct vcpu *v, const struct insn *i)
 {
 	struct vec_buf *b = &v->emul.native->src;
 	unsigned size = element_size(i);
@@ -168,7 +168,7 @@ enum done exec_vmaskmov(struct vcpu *v, const struct insn *i)
 	return DONE_NEXT;
 }
 
-enum done exec_vmaskmov_store(struct vcpu *v, const struct insn *i)
+static enum done vmaskmov_store(struct vcpu *v, const struct insn *i)
 {
 	u8 from[32], mask[32], *s = xmm(v, i->reg);
 	unsigned size = element_size(i);
@@ -182,6 +182,15 @@ enum done exec_vmaskmov_store(struct vcpu *v, const struct insn *i)
 		memset(mask + n, selected(xmm(v, i->vvvv), n, size) ? 0x80 : 0, size);
 	}
 	return mask_store(v, i, from, mask, length(i));
+}
+
+enum done exec_vmaskmov(struct vcpu *v, const struct insn *i)
+{
+	return vec_unchecked(v, i, vmaskmov);
+}
+enum done exec_vmaskmov_store(struct vcpu *v, const struct insn *i)
+{
+	return vec_unchecked(v, i, vmaskmov_store);
 }
 
 /* ---- gathers (SDM vol. 2, VPGATHERDD and following)
@@ -227,6 +236,8 @@ static enum done gather(struct vcpu *v, const struct insn *i, u8 *d, u8 *index, 
 			return done;
 		memcpy(at(d, n * size), &x, size);
 		memset(at(mask, n * size), 0, size);
+		if (!i->vl)
+			zero_high(d);
 	}
 	for (unsigned n = count * size; n < 32; n += size) {
 		memset(at(d, n), 0, size);
@@ -235,14 +246,19 @@ static enum done gather(struct vcpu *v, const struct insn *i, u8 *d, u8 *index, 
 	return DONE_NEXT;
 }
 
-enum done exec_gather(struct vcpu *v, const struct insn *i)
+static enum done gather_insn(struct vcpu *v, const struct insn *i)
 {
 	unsigned index = i->index < 16 ? i->index : 4; /* 100b names a register here */
 
 	if (!vec_offered(v, i->vec) || i->reg == index || i->reg == i->vvvv || index == i->vvvv ||
-	    (i->modrm & 7) != 4)
+	    (i->modrm & 7) != 4 || i->asize == 2)
 		return raise_ud(v);
 	if (!avx_enabled(v))
 		return vec_denied(v, i);
 	return gather(v, i, xmm(v, i->reg), xmm(v, index), xmm(v, i->vvvv));
+}
+
+enum done exec_gather(struct vcpu *v, const struct insn *i)
+{
+	return vec_unchecked(v, i, gather_insn);
 }

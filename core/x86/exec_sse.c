@@ -145,6 +145,17 @@ enum done vec_put(struct vcpu *v, const struct insn *i, const u8 *from, unsigned
 	return ok ? DONE_NEXT : mem_done(v);
 }
 
+enum done vec_unchecked(struct vcpu *v, const struct insn *i, exec_fn *f)
+{
+	u64 ac = v->x86.rflags & FLAG_AC;
+	enum done done;
+
+	v->x86.rflags &= ~ac;
+	done = f(v, i);
+	v->x86.rflags |= ac;
+	return done;
+}
+
 enum done vec_rm(struct vcpu *v, const struct insn *i, const u8 **p)
 {
 	if (is_mem(i)) {
@@ -233,6 +244,15 @@ static enum done dot_product(struct vcpu *v, const struct insn *i, const u8 *s1,
 	return DONE_NEXT;
 }
 
+/* VCVTPS2PH knows no flushing: its tiny results are the denormal halves. */
+static bool any_denormal_half(const struct vec_buf *t)
+{
+	for (unsigned n = 0; n < 16; n += 2)
+		if (!(ld16(t->low + n) & 0x7c00) && (ld16(t->low + n) & 0x3ff))
+			return true;
+	return false;
+}
+
 /* With an exception unmasked the result is withheld until it is known that none
  * occurred. */
 static enum done run_unmasked(struct vcpu *v, const struct insn *i, stub_fn *stub, u8 *d,
@@ -245,6 +265,8 @@ static enum done run_unmasked(struct vcpu *v, const struct insn *i, stub_fn *stu
 
 	copy_register(t.low, d);
 	raised = flags_of(v, stub, &t, s1, s2, s0);
+	if (vec_row(i)->kind == K_CVTPH && !(raised & MX_PRE) && any_denormal_half(&t))
+		raised |= ~ld32(v->x86.xsave + FX_MXCSR) >> 7 & MX_UE;
 	if (row == ((MAP_0F3A - 1) << KEY_MAP_SHIFT | 1 << KEY_PP_SHIFT | 0x40))
 		done = dot_product(v, i, is_vex(i) ? s1 : d, s2);
 	else
@@ -409,8 +431,14 @@ enum done exec_vec_str(struct vcpu *v, const struct insn *i)
 	return DONE_NEXT;
 }
 
+/* VCVTPH2PS */
+enum done exec_half(struct vcpu *v, const struct insn *i)
+{
+	return vec_unchecked(v, i, exec_avx);
+}
+
 /* VCVTPS2PH: exception flags stay raised when the store faults. */
-enum done exec_cvtph(struct vcpu *v, const struct insn *i)
+static enum done cvtph(struct vcpu *v, const struct insn *i)
 {
 	struct native *n = v->emul.native;
 	stub_fn *stub = native_stub(v, i->vec);
@@ -426,6 +454,11 @@ enum done exec_cvtph(struct vcpu *v, const struct insn *i)
 	if ((done = run(v, i, stub, out->low, NULL, xmm(v, i->reg), NULL)) != DONE_NEXT)
 		return done;
 	return vec_put(v, i, out->low, vec_msize(i));
+}
+
+enum done exec_cvtph(struct vcpu *v, const struct insn *i)
+{
+	return vec_unchecked(v, i, cvtph);
 }
 
 /* ---- between MM and XMM registers */

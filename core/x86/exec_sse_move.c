@@ -316,23 +316,27 @@ enum done mask_store(struct vcpu *v, const struct insn *i, const u8 *from, const
 }
 
 /* MASKMOVDQU and MASKMOVQ check the halves as wholes, the upper one first, even
- * when nothing is to be written. */
+ * when nothing is to be written; so, too, their alignment. */
 enum done mask_move(struct vcpu *v, const struct insn *i, const u8 *from, const u8 *mask, unsigned n)
 {
 	enum sreg s = i->flags & INSN_SEGOV ? i->seg : DS;
-	u64 lin[2];
+	u64 lin[2], ac = v->x86.rflags & FLAG_AC;
+	bool ok = true;
 
 	for (unsigned k = n / 8; k--;)
 		if (!seg_linear(v, s, (v->x86.r[RDI] + 8 * k) & ea_mask(i->asize), 8, ACC_WRITE, &lin[k]))
 			return DONE_FAULT;
+	if (ac && v->emul.cpl == 3 && (v->x86.cr0 & CR0_AM) && (lin[0] & 7))
+		return raise_code(v, VEC_AC, 0);
 	for (unsigned k = n / 8; k--;)
 		if (!mem_probe(v, lin[k], 8, ACC_WRITE))
 			return mem_done(v);
+	v->x86.rflags &= ~ac;
 	for (unsigned k = 0; k < n / 8; k++)
-		for (unsigned a = 0, b; next_run(mask + 8 * k, 8, &a, &b); a = b)
-			if (!mem_write_bytes(v, lin[k] + a, from + 8 * k + a, b - a))
-				return mem_done(v);
-	return DONE_NEXT;
+		for (unsigned a = 0, b; ok && next_run(mask + 8 * k, 8, &a, &b); a = b)
+			ok = mem_write_bytes(v, lin[k] + a, from + 8 * k + a, b - a);
+	v->x86.rflags |= ac;
+	return ok ? DONE_NEXT : mem_done(v);
 }
 
 enum done exec_maskmov(struct vcpu *v, const struct insn *i)

@@ -64,6 +64,8 @@ enum done vec_linear(struct vcpu *, const struct insn *, unsigned n, unsigned ac
 enum done vec_fetch(struct vcpu *, const struct insn *, unsigned n);
 /* The first n bytes of from (a register or vec_buf) to memory. */
 enum done vec_put(struct vcpu *, const struct insn *, const u8 *from, unsigned n);
+/* Runs a handler whose memory operands are not subject to alignment checks (#AC). */
+enum done vec_unchecked(struct vcpu *, const struct insn *, exec_fn *);
 /* The rm operand, register or memory; *p points at it. */
 enum done vec_rm(struct vcpu *, const struct insn *, const u8 **p);
 
@@ -85,7 +87,7 @@ exec_fn exec_fwait, exec_fldcw, exec_fnstcw, exec_fnstsw, exec_fnstsw_ax, exec_f
 exec_fn *save_lookup(struct insn *);        /* 0F AE, 0F C7 /4: exec_xsave.c */
 
 /* exec_sse.c: through stubs */
-exec_fn exec_sse, exec_sse_shift, exec_avx, exec_avx_shift, exec_vec_flags, exec_vec_to_gpr,
+exec_fn exec_sse, exec_sse_shift, exec_avx, exec_avx_shift, exec_half, exec_vec_flags, exec_vec_to_gpr,
 	exec_vec_from_gpr, exec_vec_str, exec_cvtph, exec_mmx_to_xmm, exec_xmm_to_mmx;
 /* exec_mmx.c */
 exec_fn exec_mmx, exec_mmx_to_gpr, exec_mm_movd, exec_mm_movd_store, exec_mm_movq,

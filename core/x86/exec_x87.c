@@ -131,6 +131,15 @@ static unsigned operand_size(const struct insn *i)
 	return memory_form[i->op & 7][i->reg & 7] & 15;
 }
 
+/* Ten bytes are two accesses, each with its own alignment. */
+static bool get(struct vcpu *v, u64 lin, u8 *to, unsigned n)
+{
+	unsigned first = n > 8 ? 8 : n;
+
+	return mem_read_bytes(v, lin, to, first) &&
+	       (n == first || mem_read_bytes(v, lin + first, to + first, n - first));
+}
+
 static enum done exec_from_memory(struct vcpu *v, const struct insn *i)
 {
 	enum done done;
@@ -142,13 +151,13 @@ static enum done exec_from_memory(struct vcpu *v, const struct insn *i)
 		return done;
 	if (!seg_linear(v, i->seg, off, n, ACC_READ, &lin))
 		return DONE_FAULT;
-	if (!mem_read_bytes(v, lin, v->emul.native->src.low, n))
+	if (!get(v, lin, v->emul.native->src.low, n))
 		return mem_done(v);
 	run(v, i, stub, off);
 	return DONE_NEXT;
 }
 
-/* Ten bytes are two stores, of which the first may be done when the second faults. */
+/* Of two stores the first may be done when the second faults. */
 static bool put(struct vcpu *v, u64 lin, const u8 *from, unsigned n)
 {
 	unsigned first = n > 8 ? 8 : n;

@@ -29,6 +29,7 @@ enum vec_kind {
 	K_NONE,
 	K_OP,       /* reg, [vvvv,] rm: the usual */
 	K_MASK0,    /* K_OP and implicitly XMM0; VEX: register in imm[7:4] */
+	K_HALF,     /* K_OP, not subject to alignment checks */
 	K_FMA,      /* K_OP, and the destination is a source in VEX form, too */
 	K_SHIFT,    /* rm, imm; VEX: vvvv, rm, imm */
 	K_FLAGS,    /* compares reg and rm: flags */

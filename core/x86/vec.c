@@ -199,7 +199,7 @@ const struct vec_op vec_ops[3 << KEY_MAP_SHIFT] = {
 	ROW(M38 | P66 | 0x0e, 0, AVX, AVX, K_FLAGS, M_VL, V_W0), /* VTESTPS */
 	ROW(M38 | P66 | 0x0f, 0, AVX, AVX, K_FLAGS, M_VL, V_W0),
 	ROW(M38 | P66 | 0x10, SSE41, 0, 0, K_MASK0, M_VL, 0), /* PBLENDVB */
-	ROW(M38 | P66 | 0x13, 0, F16C, F16C, K_OP, M_HALF, V_FP | V_W0), /* VCVTPH2PS */
+	ROW(M38 | P66 | 0x13, 0, F16C, F16C, K_HALF, M_HALF, V_FP | V_W0), /* VCVTPH2PS */
 	ROW(M38 | P66 | 0x14, SSE41, 0, 0, K_MASK0, M_VL, 0), /* BLENDVPS */
 	ROW(M38 | P66 | 0x15, SSE41, 0, 0, K_MASK0, M_VL, 0),
 	ROW(M38 | P66 | 0x16, 0, 0, AVX2, K_OP, M_VL, V_NDS | V_W0), /* VPERMPS */
@@ -306,7 +306,7 @@ static const struct {
 	exec_fn *sse, *vex;
 } handler[K_KINDS] = {
 	[K_OP] = {exec_sse, exec_avx}, [K_MASK0] = {exec_sse, exec_avx},
-	[K_FMA] = {NULL, exec_avx}, [K_SHIFT] = {exec_sse_shift, exec_avx_shift},
+	[K_HALF] = {NULL, exec_half}, [K_FMA] = {NULL, exec_avx}, [K_SHIFT] = {exec_sse_shift, exec_avx_shift},
 	[K_FLAGS] = {exec_vec_flags, exec_vec_flags},
 	[K_TO_GPR] = {exec_vec_to_gpr, exec_vec_to_gpr},
 	[K_FROM_GPR] = {exec_vec_from_gpr, exec_vec_from_gpr},
