@@ -54,7 +54,7 @@ export FUZZ_SECONDS
 .SECONDARY:
 
 lodge: $B/lodge
-	@cmp -s $< $@ || cp $< $@
+	@cmp -s $< $@ || { cp $< $@.new && mv -f $@.new $@; } # it may be running
 
 $B/lodge: $(HOST_OBJ) $B/libengines.a $B/libcore.a
 	$(call say,LD)
