@@ -313,7 +313,7 @@ static enum done call_code(struct vcpu *v, struct seg *cs, u64 rip, unsigned osi
 
 	stack_here(v, &s);
 	if (code_is64(v, cs) && !s.flat)
-		stack_make(&s, &v->x86.seg[SS], v->x86.r[RSP], true); /* a gate into 64-bit code */
+		stack_make(&s, &v->x86.seg[SS], v->x86.r[RSP], true); /* into 64-bit code */
 	if (!stack_push(v, &s, osize, v->x86.seg[CS].sel) ||
 	    !stack_push(v, &s, osize, v->x86.rip))
 		return mem_done(v);
@@ -397,18 +397,7 @@ enum done far_call(struct vcpu *v, u16 sel, u64 off, unsigned osize)
 	if (!is_code(&cs))
 		return fault_sel(v, VEC_GP, sel);
 	TRY(check_direct(v, &cs));
-	/* A direct call keeps the present stack's width, whatever the target is. */
-	struct stack s;
-
-	stack_here(v, &s);
-	if (!stack_push(v, &s, osize, v->x86.seg[CS].sel) ||
-	    !stack_push(v, &s, osize, v->x86.rip))
-		return mem_done(v);
-	TRY(code_rip(v, &cs, off));
-	TRY(seg_accessed(v, &cs));
-	stack_commit(v, &s);
-	code_commit(v, &cs, off, v->emul.cpl);
-	return DONE_BRANCH;
+	return call_code(v, &cs, off, osize);
 }
 
 /* ---- RET and IRET */
@@ -502,6 +491,8 @@ enum done far_ret(struct vcpu *v, unsigned osize, u16 pop)
 	if (!stack_pop(v, &s, osize, &rip) || !pop_selector(v, &s, osize, &sel))
 		return mem_done(v);
 	TRY(return_code(v, (u16)sel, &cs, &cpl));
+	if (code_is64(v, &cs))
+		s.mask = ~0ull; /* parameters go by the stack's new width */
 	s.sp = (s.sp + pop) & s.mask;
 	if (cpl == v->emul.cpl) {
 		TRY(code_rip(v, &cs, rip));

@@ -26,6 +26,8 @@ bool seg_limit_ok(const struct seg *g, u64 off, u64 size)
 
 	if ((g->attr & (SEG_CODE | SEG_CE)) == SEG_CE) /* expand-down */
 		return off > g->limit && last <= (g->attr & SEG_DB ? 0xffffffff : 0xffff);
+	if (g->limit == 0xffffffff && !g->base) /* flat: what lies across the end wraps */
+		return true;
 	return last <= g->limit;
 }
 
