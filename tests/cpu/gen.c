@@ -355,6 +355,7 @@ static void vectors(struct rnd *r, struct trial *t)
 	if (pct(r, 10))
 		m &= ~(below(r, 64) << 7);
 	st32(x + XSAVE_MXCSR, m);
+	st32(x + XSAVE_MXCSR + 4, 0xffff); /* MXCSR_MASK, as every CPU with AVX says */
 	st64(x + XSAVE_HDR, 7);
 }
 
@@ -603,6 +604,7 @@ bool gen_trial(struct trial *t, const struct gen_opt *o, u64 index)
 	form_parse(&t->form, t->mode, t->bytes, t->n);
 	if (t->has_ea)
 		t->ea = effective(t);
+	t->ea_off = t->has_ea ? (t->ea - seg_base(t, default_seg(t))) & mask(t->form.asize) : 0;
 	return true;
 }
 

@@ -120,6 +120,48 @@ const char *skip_before(const struct trial *t)
 	return NULL;
 }
 
+/* ---- faults */
+
+/* Instructions with several accesses, or one wider than any bus: which byte that is not
+ * there is named first is the machine's affair. */
+static const struct {
+	s8 map;
+	u8 first, last;
+	s8 reg;
+} many_accesses[] = {
+	{M_1B, 0x60, 0x62, ANY},  /* PUSHA POPA BOUND */
+	{M_1B, 0xa4, 0xa7, ANY},  /* MOVS CMPS */
+	{M_1B, 0xc4, 0xc5, ANY}, {M_1B, 0xc8, 0xcb, ANY}, {M_1B, 0xcf, 0xcf, ANY},
+	{M_1B, 0xff, 0xff, 2}, {M_1B, 0xff, 0xff, 3}, {M_1B, 0xff, 0xff, 5},
+	{M_1B, 0x9a, 0x9a, ANY}, {M_1B, 0xe8, 0xe8, ANY},
+	{M_0F, 0xb2, 0xb5, ANY},
+	{M_1B, 0xd9, 0xd9, 4}, {M_1B, 0xd9, 0xd9, 6}, {M_1B, 0xdd, 0xdd, 4}, {M_1B, 0xdd, 0xdd, 6},
+	{M_0F, 0xae, 0xae, 0}, {M_0F, 0xae, 0xae, 1}, {M_0F, 0xae, 0xae, 4}, {M_0F, 0xae, 0xae, 5},
+	{M_0F, 0xae, 0xae, 6}, {M_0F, 0xc7, 0xc7, 4},
+	{M_1B, 0xdb, 0xdb, 5}, {M_1B, 0xdb, 0xdb, 7}, {M_1B, 0xdf, 0xdf, 4}, {M_1B, 0xdf, 0xdf, 6},
+	{M_0F, 0xf7, 0xf7, ANY}, {M_VEX1, 0xf7, 0xf7, ANY},    /* MASKMOV */
+	{M_VEX2, 0x2c, 0x2f, ANY}, {M_VEX2, 0x8c, 0x8e, ANY}, /* VMASKMOV VPMASKMOV */
+	{M_VEX2, 0x90, 0x93, ANY}, /* gathers */
+};
+static bool access_fault(u8 vec)
+{
+	return vec == VEC_PF || vec == VEC_GP || vec == VEC_SS || vec == VEC_AC;
+}
+static bool accesses_many(const struct trial *t)
+{
+	for (unsigned i = 0; i < countof(many_accesses); i++)
+		if (many_accesses[i].map == t->form.map && t->form.op >= many_accesses[i].first &&
+		    t->form.op <= many_accesses[i].last &&
+		    (many_accesses[i].reg == ANY || many_accesses[i].reg == (t->form.reg & 7)))
+			return true;
+	return false;
+}
+/* Both refuse, but which of several reasons comes first is the machine's affair. */
+bool fault_by_machine(const struct trial *t, const struct outcome *n, const struct outcome *e)
+{
+	return access_fault(n->vec) && access_fault(e->vec) && accesses_many(t);
+}
+
 static bool only_57(u64 a)
 {
 	return ((s64)(a << 16) >> 16) != (s64)a && ((s64)(a << 7) >> 7) == (s64)a;
@@ -136,46 +178,13 @@ const char *skip_after(const struct trial *t, const struct outcome *n, const str
 	if ((n->vec == VEC_PF && n->err & PF_I && e->vec == VEC_UD) ||
 	    (e->vec == VEC_PF && e->err & PF_I && n->vec == VEC_UD))
 		return "undefined, but fetched into nothing first: by machine";
+	if (t->form.asize == 2 && t->has_ea && accesses_many(t) &&
+	    (t->ea_off > 0x10000 - 128))
+		return "across the end of 64 KiB, piece by piece: by machine";
+	if (t->mode == 16 && t->at + BYTES > CODE_SPAN &&
+	    ((n->vec == VEC_GP && e->vec == VEC_UD) || (n->vec == VEC_UD && e->vec == VEC_GP)))
+		return "undefined, but fetched beyond the segment first: by machine";
 	return NULL;
-}
-
-/* ---- faults */
-
-/* Instructions with several accesses, or one wider than any bus: which byte that is not
- * there is named first is the machine's affair. */
-static const struct {
-	s8 map;
-	u8 first, last;
-	s8 reg;
-} many_accesses[] = {
-	{M_1B, 0x60, 0x62, ANY},  /* PUSHA POPA BOUND */
-	{M_1B, 0xa4, 0xa7, ANY},  /* MOVS CMPS */
-	{M_1B, 0xc4, 0xc5, ANY}, {M_1B, 0xc8, 0xcb, ANY}, {M_1B, 0xcf, 0xcf, ANY},
-	{M_1B, 0xff, 0xff, 2}, {M_1B, 0xff, 0xff, 3}, {M_1B, 0xff, 0xff, 5},
-	{M_1B, 0x9a, 0x9a, ANY},
-	{M_0F, 0xb2, 0xb5, ANY},
-	{M_1B, 0xd9, 0xd9, 4}, {M_1B, 0xd9, 0xd9, 6}, {M_1B, 0xdd, 0xdd, 4}, {M_1B, 0xdd, 0xdd, 6},
-	{M_0F, 0xae, 0xae, 0}, {M_0F, 0xae, 0xae, 1}, {M_0F, 0xae, 0xae, 4}, {M_0F, 0xae, 0xae, 5},
-	{M_0F, 0xae, 0xae, 6}, {M_0F, 0xc7, 0xc7, 4},
-	{M_0F, 0xf7, 0xf7, ANY}, {M_VEX1, 0xf7, 0xf7, ANY},    /* MASKMOV */
-	{M_VEX2, 0x2c, 0x2f, ANY}, {M_VEX2, 0x8c, 0x8e, ANY}, /* VMASKMOV VPMASKMOV */
-	{M_VEX2, 0x90, 0x93, ANY}, /* gathers */
-};
-static bool access_fault(u8 vec)
-{
-	return vec == VEC_PF || vec == VEC_GP || vec == VEC_SS || vec == VEC_AC;
-}
-/* Both refuse, but which of several reasons comes first is the machine's affair. */
-bool fault_by_machine(const struct trial *t, const struct outcome *n, const struct outcome *e)
-{
-	if (!access_fault(n->vec) || !access_fault(e->vec))
-		return false;
-	for (unsigned i = 0; i < countof(many_accesses); i++)
-		if (many_accesses[i].map == t->form.map && t->form.op >= many_accesses[i].first &&
-		    t->form.op <= many_accesses[i].last &&
-		    (many_accesses[i].reg == ANY || many_accesses[i].reg == (t->form.reg & 7)))
-			return true;
-	return false;
 }
 
 /* ---- state that a faulting instruction leaves behind */

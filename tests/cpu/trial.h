@@ -55,6 +55,7 @@ struct trial {
 	bool stop;               /* int3 follows, not a jump to the exit: branches */
 	struct cpu in;
 	u64 ea;                  /* linear, of the memory operand, when has_ea */
+	u64 ea_off;              /* the same without its segment's base */
 	bool has_ea;
 	u8 npoke;
 	struct {
