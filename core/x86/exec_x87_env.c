@@ -200,14 +200,46 @@ static void env_unpack(struct vcpu *v, bool narrow, const u8 *env)
 	set_fcw(x, ld16(env));
 }
 
-/* Both ends are looked at before anything moves, first the control word. */
-static enum done env_linear(struct vcpu *v, const struct insn *i, unsigned n, unsigned access, u64 *lin)
+/* ---- environment and registers in memory, piece by piece: words or doublewords,
+ * then words, each at an offset that wraps by itself. */
+
+static unsigned piece(const struct insn *i, unsigned at)
 {
-	if (!seg_linear(v, i->seg, ea(v, i), n, access, lin))
+	return i->osize == 2 || at >= ENV_MAX ? 2 : 4;
+}
+
+static enum done env_piece(struct vcpu *v, const struct insn *i, unsigned at, u8 *image, unsigned access)
+{
+	unsigned n = piece(i, at);
+	u64 off = (ea(v, i) + at) & ea_mask(i->asize), lin;
+	bool ok;
+
+	if (!seg_linear(v, i->seg, off, n, access, &lin))
 		return DONE_FAULT;
-	if (!mem_probe(v, *lin, i->osize == 2 ? 2 : 4, access) ||
-	    !mem_probe(v, *lin + n - 1, 1, access))
+	if (!image)
+		ok = mem_probe(v, lin, n, access);
+	else if (access == ACC_WRITE)
+		ok = mem_write_bytes(v, lin, image + at, n);
+	else
+		ok = mem_read_bytes(v, lin, image + at, n);
+	return ok ? DONE_NEXT : mem_done(v);
+}
+
+/* Both ends are looked at before anything moves, first the control word. */
+static enum done env_move(struct vcpu *v, const struct insn *i, u8 *image, unsigned n, unsigned access)
+{
+	enum done done = env_piece(v, i, 0, NULL, access);
+	u64 last = (ea(v, i) + n - 1) & ea_mask(i->asize), lin;
+
+	if (done != DONE_NEXT)
+		return done;
+	if (!seg_linear(v, i->seg, last, 1, access, &lin))
+		return DONE_FAULT;
+	if (!mem_probe(v, lin, 1, access))
 		return mem_done(v);
+	for (unsigned at = 0; at < n; at += piece(i, at))
+		if ((done = env_piece(v, i, at, image, access)) != DONE_NEXT)
+			return done;
 	return DONE_NEXT;
 }
 
@@ -218,14 +250,11 @@ static enum done get_env(struct vcpu *v, const struct insn *i, unsigned n)
 	u8 image[ENV_MAX + ST_BYTES];
 	unsigned size = narrow ? 14 : 28;
 	enum done done = waiting(v);
-	u64 lin;
 
 	if (done != DONE_NEXT)
 		return done;
-	if ((done = env_linear(v, i, size + n, ACC_READ, &lin)) != DONE_NEXT)
+	if ((done = env_move(v, i, image, size + n, ACC_READ)) != DONE_NEXT)
 		return done;
-	if (!area_read(v, lin, image, size + n))
-		return mem_done(v);
 	env_unpack(v, narrow, image);
 	for (unsigned r = 0; r < n / 10; r++)
 		memcpy(mm(v, r), image + size + 10 * r, 10);
@@ -235,18 +264,14 @@ static enum done get_env(struct vcpu *v, const struct insn *i, unsigned n)
 static enum done put_env(struct vcpu *v, const struct insn *i, unsigned n)
 {
 	u8 image[ENV_MAX + ST_BYTES];
-	enum done done;
 	unsigned size;
-	u64 lin;
 
 	if (!no_wait(v))
 		return raise_vec(v, VEC_NM);
 	size = env_pack(v, i->osize == 2, image);
 	for (unsigned r = 0; r < n / 10; r++)
 		memcpy(image + size + 10 * r, mm(v, r), 10);
-	if ((done = env_linear(v, i, size + n, ACC_WRITE, &lin)) != DONE_NEXT)
-		return done;
-	return area_write(v, lin, image, size + n) ? DONE_NEXT : mem_done(v);
+	return env_move(v, i, image, size + n, ACC_WRITE);
 }
 
 enum done exec_fldenv(struct vcpu *v, const struct insn *i) { return get_env(v, i, 0); }
