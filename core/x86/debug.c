@@ -105,7 +105,7 @@ enum done debug_after(struct vcpu *v, bool tf)
 {
 	u64 bits = v->emul.db_pending | (tf ? DR6_BS : 0);
 
-	if (v->emul.rf)
+	if (v->emul.rf && v->x86.rip != v->emul.start) /* not between two elements of REP */
 		v->x86.rflags &= ~(u64)FLAG_RF;
 	v->emul.rf = false;
 	if (!bits)

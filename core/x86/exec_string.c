@@ -184,15 +184,21 @@ static enum done again(struct vcpu *v)
 	return DONE_BRANCH;
 }
 
+/* Debug traps are taken after each element. */
+static unsigned budget(const struct vcpu *v)
+{
+	return unlikely(debug_armed(v)) ? 1 : BUDGET;
+}
+
 static enum done repeat(struct vcpu *v, const struct insn *i, one_fn one, run_fn *run)
 {
-	unsigned left = BUDGET;
+	unsigned left = budget(v);
 	u64 bytes = RUN_BUDGET, n, count;
 
 	while ((count = index_get(v, RCX, i->asize)) != 0) {
 		if (!left || !bytes)
 			return again(v);
-		n = run && !(v->x86.rflags & FLAG_DF) ? run(v, i, count) : 0;
+		n = run && left > 1 && !(v->x86.rflags & FLAG_DF) ? run(v, i, count) : 0;
 		if (n) {
 			bytes -= min_u64(bytes, n * i->osize);
 		} else {
@@ -213,7 +219,7 @@ static enum done repeat_while(struct vcpu *v, const struct insn *i, one_fn one)
 	const struct cc before = cc_get(v);
 	bool want = i->flags & INSN_REP;
 
-	for (unsigned left = BUDGET; index_get(v, RCX, i->asize); left--) {
+	for (unsigned left = budget(v); index_get(v, RCX, i->asize); left--) {
 		if (!left)
 			return again(v);
 		if (!one(v, i)) {
