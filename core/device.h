@@ -94,7 +94,8 @@ static inline void wire_pulse(const struct wire *w)
 	wire_set(w, false);
 }
 
-/* The guest did nonsense with dev: counted, and logged at most 5 times in 10 seconds. */
+/* The guest did nonsense with dev: logged at most 5 times in 10 seconds, and 5 times a second
+ * for all devices of a VM together. */
 void oops(struct device *, const char *fmt, ...) printf_like(2, 3);
 
 #endif

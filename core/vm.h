@@ -93,6 +93,9 @@ struct vm {
 	_Atomic int stop;        /* enum vm_stop */
 	int exit_code;
 	bool no_reboot;
+
+	u64 oops_second;         /* atomic: rate limit of oops() over all devices */
+	u32 oops_n;
 };
 
 /* vm and vcpus are the caller's memory, zeroed; engine->vm_init is called here,

@@ -43,7 +43,8 @@ static void test_fail_says_once(void **s)
 
 static void test_oops_is_bounded(void **s)
 {
-	struct device d = {.name = "com1"};
+	struct vm vm = {0};
+	struct device d = {.name = "com1", .vm = &vm};
 
 	fake_log_clear();
 	for (int i = 0; i < 1000; i++)
@@ -55,6 +56,22 @@ static void test_oops_is_bounded(void **s)
 	assert_non_null(strstr(fake_log, "com1: again\n"));
 }
 
+/* 30 devices that a guest torments at once are no louder than two. */
+static void test_all_oops_are_bounded(void **s)
+{
+	struct vm vm = {0};
+	struct device d[30];
+
+	for (unsigned i = 0; i < countof(d); i++)
+		d[i] = (struct device){.name = "chip", .vm = &vm};
+	for (int second = 0; second < 3; second++) {
+		fake_log_clear();
+		for (int i = 0; i < 300; i++, fake_now += SEC / 300 - 1)
+			oops(&d[i % countof(d)], "nonsense %d", i);
+		assert_in_range(fake_log_lines, 5, 10);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -62,6 +79,7 @@ int main(void)
 		cmocka_unit_test(test_truncates),
 		cmocka_unit_test(test_fail_says_once),
 		cmocka_unit_test(test_oops_is_bounded),
+		cmocka_unit_test(test_all_oops_are_bounded),
 	};
 	fake_reset();
 	return cmocka_run_group_tests_name("words", t, NULL, NULL);
