@@ -233,15 +233,25 @@ static enum done repeat_while(struct vcpu *v, const struct insn *i, one_fn one)
 	return DONE_NEXT;
 }
 
+/* A 32-bit count loses its upper half even when it is 0. */
+static bool repeats(struct vcpu *v, const struct insn *i)
+{
+	if (!(i->flags & (INSN_REP | INSN_REPNE)))
+		return false;
+	if (i->asize == 4)
+		v->x86.r[RCX] = (u32)v->x86.r[RCX];
+	return true;
+}
+
 static enum done string(struct vcpu *v, const struct insn *i, one_fn one, run_fn *run)
 {
-	if (i->flags & (INSN_REP | INSN_REPNE))
+	if (repeats(v, i))
 		return repeat(v, i, one, run);
 	return one(v, i) ? DONE_NEXT : mem_done(v);
 }
 static enum done compare(struct vcpu *v, const struct insn *i, one_fn one)
 {
-	if (i->flags & (INSN_REP | INSN_REPNE))
+	if (repeats(v, i))
 		return repeat_while(v, i, one);
 	return one(v, i) ? DONE_NEXT : mem_done(v);
 }
