@@ -213,18 +213,18 @@ static enum done repeat(struct vcpu *v, const struct insn *i, one_fn one, run_fn
 }
 
 /* CMPS and SCAS end when ZF is not what the prefix asks for.  A fault leaves the
- * flags as they were before the first element (SDM vol. 2, REP). */
+ * flags as they were before the first element (SDM vol. 2, REP); so does a pause,
+ * as there is always another element after it. */
 static enum done repeat_while(struct vcpu *v, const struct insn *i, one_fn one)
 {
 	const struct cc before = cc_get(v);
 	bool want = i->flags & INSN_REP;
 
 	for (unsigned left = budget(v); index_get(v, RCX, i->asize); left--) {
-		if (!left)
-			return again(v);
-		if (!one(v, i)) {
-			cc_set(v, before);
-			return mem_done(v);
+		if (!left || !one(v, i)) {
+			if (left || budget(v) > 1) /* a debugger sees each comparison */
+				cc_set(v, before);
+			return left ? mem_done(v) : again(v);
 		}
 		index_add(v, RCX, i->asize, ~0ull);
 		if (cc_zf(cc_get(v)) != want)
@@ -233,13 +233,25 @@ static enum done repeat_while(struct vcpu *v, const struct insn *i, one_fn one)
 	return DONE_NEXT;
 }
 
-/* A 32-bit count loses its upper half even when it is 0. */
+/* Intel's clear the upper half of a 32-bit count even when it is 0, and then those of
+ * the pointers of MOVS and STOS as well. */
+static void cut_registers(struct vcpu *v, const struct insn *i)
+{
+	u64 *r = v->x86.r;
+	bool none = !(u32)r[RCX];
+
+	r[RCX] = (u32)r[RCX];
+	if (none && (i->op & 0xfe) == 0xa4)
+		r[RSI] = (u32)r[RSI];
+	if (none && ((i->op & 0xfe) == 0xa4 || (i->op & 0xfe) == 0xaa))
+		r[RDI] = (u32)r[RDI];
+}
 static bool repeats(struct vcpu *v, const struct insn *i)
 {
 	if (!(i->flags & (INSN_REP | INSN_REPNE)))
 		return false;
-	if (i->asize == 4)
-		v->x86.r[RCX] = (u32)v->x86.r[RCX];
+	if (i->asize == 4 && v->emul.long64 && v->emul.cpuid->vendor == VENDOR_INTEL)
+		cut_registers(v, i);
 	return true;
 }
 
