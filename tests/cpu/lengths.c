@@ -27,7 +27,7 @@ static bool not_offered(const ZydisDecodedInstruction *z)
 {
 	static const char *const sets[] = {
 		"AMX", "AVX512", "CET", "CLZERO", "ENQCMD", "FMA4", "HRESET", "KEYLOCKER",
-		"KNC", "MCOMMIT", "MONITORX", "MOVDIR", "MPX", "PADLOCK", "PCONFIG", "PKU", "PTWRITE",
+		"KNC", "PT", "MCOMMIT", "MONITORX", "MOVDIR", "MPX", "PADLOCK", "PCONFIG", "PKU", "PTWRITE",
 		"RDPRU", "RTM", "SERIALIZE", "SGX", "SMX", "SNP", "SSE4A", "SVM", "TBM", "TDX", "TSX_LDTRK",
 		"UINTR", "VMFUNC", "VTX", "WAITPKG", "XOP", "AVX_VNNI", "AMD3DNOW", "CLDEMOTE", "INVLPGB",
 		"RAO", "AVX_IFMA", "AVX_NE", "MSRLIST", "WRMSRNS", "XSAVES", "WBNOINVD",
@@ -100,7 +100,8 @@ int main(int argc, char **argv)
 		ZydisDecoderInit(&d, zmode[mode], width[mode]);
 		bool zok = ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, b, 15, &z)) &&
 			   z.mnemonic != ZYDIS_MNEMONIC_UD0 && z.mnemonic != ZYDIS_MNEMONIC_UD1 &&
-			   z.mnemonic != ZYDIS_MNEMONIC_UD2;
+			   z.mnemonic != ZYDIS_MNEMONIC_UD2 &&
+			   z.mnemonic != ZYDIS_MNEMONIC_RSM; /* #UD outside SMM */
 		memset(&in, 0, sizeof in);
 		bool eok = !decode(&in, mode, b, 15) && in.exec != op_ud;
 		/* a decoder that reads too far must not be helped by what is there */
