@@ -65,11 +65,15 @@ static gpa gpa_of(const struct vm *vm, const struct ram_page *p)
  * gens are taken before the bytes are read. */
 static bool renew(struct vcpu *v, struct block *b)
 {
-	b->gen = mem_code_page(v, gpa_of(v->vm, b->page));
-	if (b->page2)
-		b->gen2 = mem_code_page(v, gpa_of(v->vm, b->page2));
-	return !memcmp(source(b), b->host, b->len1) &&
-	       (!b->page2 || !memcmp(source(b) + b->len1, b->host2, (size_t)(b->len - b->len1)));
+	u32 gen = mem_code_page(v, gpa_of(v->vm, b->page));
+	u32 gen2 = b->page2 ? mem_code_page(v, gpa_of(v->vm, b->page2)) : 0;
+
+	if (memcmp(source(b), b->host, b->len1) ||
+	    (b->page2 && memcmp(source(b) + b->len1, b->host2, (size_t)(b->len - b->len1))))
+		return false; /* keeps the old gen: a jump to it may be remembered */
+	b->gen = gen;
+	b->gen2 = gen2;
+	return true;
 }
 
 /* ---- making */

@@ -29,6 +29,19 @@ static void smc_in_a_loop(void **state)
 	guest_free(v);
 }
 
+/* A block that was found stale by one way in must not run by another that remembers it. */
+CODE(smc_two_ways, "lea 3f+1(%rip), %rbx\n call 2f\n call 2f\n movl $2, (%rbx)\n call 3f\n call 2f\n"
+		   "hlt\n 2: call 3f\n ret\n 3: mov $1, %eax\n ret");
+static void smc_by_two_ways(void **state)
+{
+	struct vcpu *v = guest_new();
+
+	GUEST_LOAD(v, smc_two_ways);
+	guest_run(v);
+	assert_int_equal(v->x86.r[RAX], 2);
+	guest_free(v);
+}
+
 /* ---- speed */
 
 CODE(bench, "mov $2000000, %ecx\n xor %eax, %eax\n lea 0x40000, %rsi\n"
@@ -55,6 +68,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(smc_next_instruction), cmocka_unit_test(smc_in_a_loop),
+		cmocka_unit_test(smc_by_two_ways),
 		cmocka_unit_test(speed),
 	};
 
