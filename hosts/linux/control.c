@@ -8,9 +8,9 @@
 static const char *const stages[STAGES] = { "init", "network", "shell", "login", "command" };
 
 /* The timeline is whole when the user gets something to type at, or his command runs. */
-static bool last(unsigned i)
+static bool last(const struct control *c, unsigned i)
 {
-	return i >= 2;
+	return c->command ? i == 4 : i == 2 || i == 3;
 }
 
 static void show(struct loop_work *w)
@@ -37,9 +37,16 @@ static void told_stage(struct control *c, const char *name)
 		if (strcmp(stages[i], name) || atomic_load(&c->at[i]))
 			continue;
 		atomic_store(&c->at[i], host_now());
-		if (last(i) && c->loop)
+		if (last(c, i) && c->loop)
 			loop_defer(c->loop, &c->work);
 	}
+}
+
+static void told_exit(struct control *c, int status)
+{
+	atomic_store(&c->status, status);
+	if (c->command && c->console)
+		out_mute(c->console);
 }
 
 static void told(struct control *c)
@@ -50,7 +57,7 @@ static void told(struct control *c)
 	if (!strncmp(c->line, "stage ", 6))
 		told_stage(c, c->line + 6);
 	else if (!strncmp(c->line, "exit ", 5))
-		atomic_store(&c->status, atoi(c->line + 5) & 0xff);
+		told_exit(c, atoi(c->line + 5) & 0xff);
 	c->n = 0;
 }
 
@@ -70,11 +77,12 @@ static void ready(struct tty *t)
 {
 }
 
-void control_init(struct control *c, bool quiet)
+void control_init(struct control *c, bool command, bool quiet)
 {
 	static const struct tty_ops ops = { .write = take, .ready = ready };
 
-	*c = (struct control){ .tty = { .ops = &ops, .name = "control" }, .quiet = quiet };
+	*c = (struct control){ .tty = { .ops = &ops, .name = "control" },
+			       .command = command, .quiet = quiet };
 	c->work.run = show;
 	c->started = host_now();
 	atomic_store(&c->status, -1);

@@ -8,6 +8,7 @@
 
 #include "core/host.h"
 #include "hosts/linux/loop.h"
+#include "hosts/linux/tty.h"
 
 #include <stdatomic.h>
 
@@ -21,9 +22,12 @@ struct control {
 	_Atomic int status;          /* a command's, -1 none */
 	struct loop_work work;
 	struct loop *loop;           /* set when there is one; the timeline is shown by it */
-	bool quiet, shown;
+	struct out *console;         /* set with it: after a command's end the guest's farewell is
+				      * nobody's business */
+	bool quiet, command, shown;
 };
 
-void control_init(struct control *, bool quiet);
+/* command: one runs in the guest, and the timeline ends with its start. */
+void control_init(struct control *, bool command, bool quiet);
 
 #endif

@@ -168,7 +168,7 @@ static int prepare_image(struct launch *l, const char *name)
 	if (!l->quiet)
 		fprintf(stderr, "  image    %-8s %s\n", l->image.name, l->image.told);
 	l->opt.kernel = l->image.kernel.s;
-	control_init(&l->control, l->quiet);
+	control_init(&l->control, l->command, l->quiet);
 	l->opt.com2 = &l->control.tty;
 	return l->image.disk.s[0] ? prepare_debian(l) : prepare_tiny(l);
 }
@@ -301,6 +301,7 @@ int launch(struct launch *l)
 	l->overlay.fd = -1;
 	if (!prepare(l) && !machine_init(&l->machine, &l->opt)) {
 		l->control.loop = &l->machine.loop;
+		l->control.console = &l->machine.console_out;
 		say(l);
 		result = status(l, machine_run(&l->machine));
 	}

@@ -22,7 +22,7 @@ struct out {
 	void (*tap)(void *, const u8 *, size_t n); /* sees all bytes, too; any thread */
 	void *tap_arg;
 	int fd;                       /* -1: nobody listens */
-	bool mine, stuck, may_block;
+	bool mine, stuck, may_block, mute;
 	u64 head, kept, sent;         /* written; seen by ring and tap; sent to fd */
 	u8 buf[OUT_SIZE];
 };
@@ -32,6 +32,7 @@ int out_init_stdio(struct out *, struct loop *);
 int out_init_file(struct out *, struct loop *, const char *what, const char *path);
 void out_fini(struct out *);
 void out_write(struct out *, const u8 *, size_t n); /* any thread */
+void out_mute(struct out *);  /* what is written from now on is dropped; any thread */
 
 /* The user's own words at a terminal's escape key. */
 enum escape { ESC_QUIT, ESC_POWER };

@@ -109,7 +109,7 @@ void out_write(struct out *o, const u8 *p, size_t n)
 {
 	pthread_mutex_lock(&o->lock);
 	bool idle = o->kept == o->head;
-	while (n) {
+	while (n && !o->mute) {
 		u64 oldest = min_u64(o->sent, o->kept);
 		if (o->head - oldest == OUT_SIZE) {
 			make_room(o);
@@ -125,6 +125,13 @@ void out_write(struct out *o, const u8 *p, size_t n)
 	pthread_mutex_unlock(&o->lock);
 	if (idle)
 		loop_defer(o->loop, &o->work);
+}
+
+void out_mute(struct out *o)
+{
+	pthread_mutex_lock(&o->lock);
+	o->mute = true;
+	pthread_mutex_unlock(&o->lock);
 }
 
 void out_init(struct out *o, struct loop *l, int fd, bool mine)

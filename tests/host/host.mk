@@ -10,11 +10,6 @@ $B/tests/host/test_%: $B/tests/host/test_%.o $B/libhost.a $(LIBS)
 
 .PHONY: host-tests
 host-tests: $(HOST_TEST_BIN)
-	@for t in $^; do timeout 60 $$t > $$t.log 2>&1 || { cat $$t.log; exit 1; }; done
+	@for t in $^; do timeout 300 $$t > $$t.log 2>&1 || { cat $$t.log; exit 1; }; done
 	@cat $(HOST_TEST_BIN:%=%.log) | awk '/^\[  PASSED  \]/ {n += $$4} END {print n " host tests passed"}'
 check: host-tests
-
-.PHONY: program-tests
-program-tests: lodge
-	/usr/bin/python3 -m pytest -q tests/host/test_program.py
-test: program-tests
