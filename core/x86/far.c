@@ -480,19 +480,22 @@ static enum done ret_real(struct vcpu *v, struct stack *s, unsigned osize, u16 p
 
 enum done far_ret(struct vcpu *v, unsigned osize, u16 pop)
 {
-	u64 rip, sel, sp, sssel;
+	u64 rip, sel, sp, sssel, first;
 	struct seg cs, ss;
 	struct stack s;
 	unsigned cpl;
 
 	stack_here(v, &s);
+	first = s.sp;
 	if (real_or_vm(v))
 		return ret_real(v, &s, osize, pop);
 	if (!stack_pop(v, &s, osize, &rip) || !pop_selector(v, &s, osize, &sel))
 		return mem_done(v);
 	TRY(return_code(v, (u16)sel, &cs, &cpl));
-	if (code_is64(v, &cs))
-		s.mask = ~0ull; /* parameters go by the stack's new width */
+	if (code_is64(v, &cs)) { /* RSP moves by the new width, and over all at once */
+		s.mask = ~0ull;
+		s.sp = first + 2 * osize;
+	}
 	s.sp = (s.sp + pop) & s.mask;
 	if (cpl == v->emul.cpl) {
 		TRY(code_rip(v, &cs, rip));
