@@ -179,7 +179,7 @@ const char *skip_after(const struct trial *t, const struct outcome *n, const str
 	    (e->vec == VEC_PF && e->err & PF_I && n->vec == VEC_UD))
 		return "undefined, but fetched into nothing first: by machine";
 	if (t->form.asize == 2 && t->has_ea && accesses_many(t) &&
-	    (t->ea_off > 0x10000 - 128))
+	    (t->ea_off > 0x10000 - 1024))
 		return "across the end of 64 KiB, piece by piece: by machine";
 	if (t->mode == 16 && t->at + BYTES > CODE_SPAN &&
 	    ((n->vec == VEC_GP && e->vec == VEC_UD) || (n->vec == VEC_UD && e->vec == VEC_GP)))
