@@ -164,10 +164,11 @@ enum done op_cmpxchg8b(struct vcpu *v, const struct insn *i)
 
 	if (half == 8)
 		NEED(v, FEAT_CX16);
+	/* 64-bit code only: just FS and GS have a base; #GP even where SS would be at fault */
+	if (half == 8 && (ea(v, i) + (i->seg == FS || i->seg == GS ? v->x86.seg[i->seg].base : 0)) & 15)
+		return raise_gp(v);
 	if (!seg_linear(v, i->seg, ea(v, i), 2 * half, ACC_READ | ACC_WRITE, &a))
 		return DONE_FAULT;
-	if (half == 8 && a & 15)
-		return raise_gp(v);
 	if (!pair_swap(v, a, half, &old, new, &same))
 		return mem_done(v);
 	if (!same) {

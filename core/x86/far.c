@@ -486,7 +486,7 @@ enum done far_ret(struct vcpu *v, unsigned osize, u16 pop)
 	unsigned cpl;
 
 	stack_here(v, &s);
-	first = s.sp;
+	first = s.flat ? s.sp : (u32)v->x86.r[RSP];
 	if (real_or_vm(v))
 		return ret_real(v, &s, osize, pop);
 	if (!stack_pop(v, &s, osize, &rip) || !pop_selector(v, &s, osize, &sel))
