@@ -3,6 +3,7 @@
 #include "tests/cpu/trial.h"
 #include "core/vm.h"
 #include "tests/unit/fake.h"
+#include <sched.h>
 
 /* Physical: page tables from 0x1000, descriptor tables (linear: KERNEL + physical,
  * for the supervisor), data pages, code pages. */
@@ -16,6 +17,7 @@ enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT_DATA = 0x4000, PT_CODE = 0x
 #define PTE_A  0x20ull
 #define PTE_D  0x40ull
 #define PTE_NX (1ull << 63)
+#define CPU_SEG 0x0040f50000000000 /* read-only, expand-down; the limit is the CPU's number */
 #define KERNEL 0xffff800000000000ull
 
 static struct vm *vm;
@@ -68,7 +70,7 @@ static void descriptors(void)
 	static const u64 gdt[16] = {
 		0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff,
 		0x00cffb000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff, 0,
-		0x00008b0000004087, 0xffffffff, 0x0000820000000047, 0xffffffff,
+		0x00008b0000004087, 0xffffffff, 0x0000820000000047, 0xffffffff, 0, 0, 0, CPU_SEG,
 	};
 	memcpy(ram + GDT, gdt, sizeof gdt);
 	st16(ram + TSS + 0x66, 0xffff); /* no I/O bitmap */
@@ -132,6 +134,8 @@ static void load_memory(const struct trial *t, const struct outcome *o)
 	used_at = t->at;
 	used_n = min_u64(n, CODE_SPAN - t->at);
 	memcpy(code + used_at, b, used_n);
+	if (t->form.map == M_0F && t->form.op == 0x03) /* LSL of Linux's processor number segment */
+		st64(ram + GDT + 15 * 8, CPU_SEG | (u64)sched_getcpu());
 	for (int i = 0; i < NPAGES; i++)
 		memcpy(ram + DATA + i * PAGE_SIZE, o->mem[i], PAGE_SIZE);
 }

@@ -471,7 +471,7 @@ static u16 selector(struct rnd *r)
 	static const u16 good[] = {SEL_DS, SEL_CS32, SEL_CS64, SEL_CODE16, SEL_DATA16, SEL_SMALL,
 				   SEL_BIG, SEL_DOWN, SEL_LIMIT, SEL_DS, SEL_CS32, SEL_CS64};
 	static const u16 odd[] = {0, 1, 2, 3, 8, 0x10, 0x18, 0x1b, 0x20, 0x28, 0x2a, 0x40, 0x43, 0x50,
-				  0x53, 0x80, 0xfffb, SEL_ABSENT, SEL_RODATA, SEL_XCODE, 0x4f, 0x04, 0x0c};
+				  0x53, 0x78, 0x7b, 0x80, 0xfffb, SEL_ABSENT, SEL_RODATA, SEL_XCODE, 0x4f, 0x04, 0x0c};
 	return pct(r, 65) ? PICK(r, good) : PICK(r, odd);
 }
 static void put(u8 *p, unsigned *n, unsigned size, u64 x)

@@ -178,8 +178,8 @@ const char *skip_after(const struct trial *t, const struct outcome *n, const str
 	if ((n->vec == VEC_PF && n->err & PF_I && e->vec == VEC_UD) ||
 	    (e->vec == VEC_PF && e->err & PF_I && n->vec == VEC_UD))
 		return "undefined, but fetched into nothing first: by machine";
-	if (t->form.asize == 2 && t->has_ea && accesses_many(t) &&
-	    (t->ea_off > 0x10000 - 1024))
+	if (t->mode == 16 && t->has_ea && accesses_many(t) && t->ea_off > 0x10000 - 1024 &&
+	    t->ea_off < 0x10000)
 		return "across the end of 64 KiB, piece by piece: by machine";
 	if (t->mode == 16 && t->at + BYTES > CODE_SPAN &&
 	    ((n->vec == VEC_GP && e->vec == VEC_UD) || (n->vec == VEC_UD && e->vec == VEC_GP)))
@@ -211,6 +211,8 @@ void excuse_fault_state(const struct trial *t, const struct outcome *n, struct o
 	const struct form *f = &t->form;
 	u8 *a = e->cpu.xsave;
 	const u8 *b = n->cpu.xsave;
+	if (f->mode == 64 && n->cpu.sel[CS] != SEL_CS64) /* RSP is as wide as the code now is */
+		e->cpu.r[RSP] = (u32)e->cpu.r[RSP] == n->cpu.r[RSP] ? n->cpu.r[RSP] : e->cpu.r[RSP];
 	if (n->vec != e->vec || n->vec == VEC_NONE)
 		return;
 	if (is_mmx(f) && (ld16(b + 2) & 0x3800) == 0) {
