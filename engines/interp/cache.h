@@ -37,7 +37,7 @@ struct block {
 	struct insn insn[];        /* n of them, then the len bytes they were made from */
 };
 
-enum { CACHE_BYTES = 6 * MiB, CACHE_HASH = 1 << 14 };
+enum { CACHE_BYTES = 10 * MiB, CACHE_HASH = 1 << 15 };
 struct cache {
 	u8 *mem;                   /* CACHE_BYTES */
 	size_t used;

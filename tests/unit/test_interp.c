@@ -42,6 +42,42 @@ static void smc_by_two_ways(void **state)
 	guest_free(v);
 }
 
+/* ---- events */
+
+CODE(sti_nop, "sti\n nop\n hlt");
+CODE(handler, "mov (%rsp), %rax\n hlt");
+/* An interrupt that waits is taken behind the instruction after STI, and run() returns
+ * at once then. */
+static void sti_shadow(void **state)
+{
+	struct vcpu *v = guest_new();
+	struct exit x = {0};
+
+	GUEST_LOAD(v, sti_nop);
+	guest_load(v, 0x9000, handler, handler_end);
+	x86_gate(v->vm, 0x40, S_CODE64, 0x9000, 14, 0, 0, true);
+	v->irq = 0x40;
+	engine_interp.run(v, &x);
+	assert_int_equal(x.why, EXIT_KICK);
+	assert_int_equal(v->irq, -1);
+	guest_run(v);
+	assert_int_equal(v->x86.r[RAX], AT + 2);
+	guest_free(v);
+}
+
+CODE(forever, "1: jmp 1b");
+static void kick(void **state)
+{
+	struct vcpu *v = guest_new();
+	struct exit x = {0};
+
+	GUEST_LOAD(v, forever);
+	engine_interp.kick(v);
+	engine_interp.run(v, &x);
+	assert_int_equal(x.why, EXIT_KICK);
+	guest_free(v);
+}
+
 /* ---- speed */
 
 CODE(bench, "mov $2000000, %ecx\n xor %eax, %eax\n lea 0x40000, %rsi\n"
@@ -68,8 +104,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(smc_next_instruction), cmocka_unit_test(smc_in_a_loop),
-		cmocka_unit_test(smc_by_two_ways),
-		cmocka_unit_test(speed),
+		cmocka_unit_test(smc_by_two_ways), cmocka_unit_test(sti_shadow),
+		cmocka_unit_test(kick), cmocka_unit_test(speed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
