@@ -253,7 +253,7 @@ INLINE enum done push(struct vcpu *v, unsigned size, u64 x)
 bool branch_slow(struct vcpu *, u64 to);
 INLINE bool branch_ok(struct vcpu *v, u64 to)
 {
-	if (likely(v->emul.long64 && (u64)((s64)(to << 16) >> 16) == to))
+	if (v->emul.long64 ? likely((u64)((s64)(to << 16) >> 16) == to) : to <= v->x86.seg[CS].limit)
 		return true;
 	return branch_slow(v, to);
 }
