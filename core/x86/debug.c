@@ -84,27 +84,11 @@ static enum done raise_db(struct vcpu *v, u64 dr6, bool trap)
 	return DONE_FAULT;
 }
 
-enum done debug_before(struct vcpu *v)
-{
-	const struct x86 *x = &v->x86;
-	u64 a = v->emul.long64 ? x->rip : (u32)(x->seg[CS].base + x->rip), bits = 0;
-	bool hit = false;
-
-	v->emul.rf = x->rflags & FLAG_RF;
-	if (!(x->dr7 & 0xff) || (x->rflags & FLAG_RF) || v->emul.shadow_ss)
-		return DONE_NEXT;
-	for (unsigned n = 0; n < 4; n++)
-		if (kind(x, n) == EXECUTE && x->dr[n] == a) {
-			bits |= 1ull << n;
-			hit |= enabled(x, n);
-		}
-	return hit ? raise_db(v, bits, false) : DONE_NEXT;
-}
-
 enum done debug_after(struct vcpu *v, bool tf)
 {
-	u64 bits = v->emul.db_pending | (tf ? DR6_BS : 0);
+	u64 bits = v->emul.db_pending | (tf && !v->emul.no_step ? DR6_BS : 0);
 
+	v->emul.no_step = false;
 	if (v->emul.rf && v->x86.rip != v->emul.start) /* not between two elements of REP */
 		v->x86.rflags &= ~(u64)FLAG_RF;
 	v->emul.rf = false;
@@ -116,4 +100,24 @@ enum done debug_after(struct vcpu *v, bool tf)
 	}
 	v->emul.db_pending = 0;
 	return raise_db(v, bits, true);
+}
+
+enum done debug_before(struct vcpu *v)
+{
+	const struct x86 *x = &v->x86;
+	u64 a = v->emul.long64 ? x->rip : (u32)(x->seg[CS].base + x->rip), bits = 0;
+	bool hit = false;
+
+	v->emul.no_step = false;
+	if (v->emul.db_pending && !v->emul.shadow_ss) /* a task switch's */
+		return debug_after(v, false);
+	v->emul.rf = x->rflags & FLAG_RF;
+	if (!(x->dr7 & 0xff) || (x->rflags & FLAG_RF) || v->emul.shadow_ss)
+		return DONE_NEXT;
+	for (unsigned n = 0; n < 4; n++)
+		if (kind(x, n) == EXECUTE && x->dr[n] == a) {
+			bits |= 1ull << n;
+			hit |= enabled(x, n);
+		}
+	return hit ? raise_db(v, bits, false) : DONE_NEXT;
 }

@@ -77,6 +77,7 @@ struct emul {
 	u64 oops_at;           /* rate limit of words about what the guest does */
 	u32 oops_n;
 	bool rf;               /* RF before the instruction in work: debug.c */
+	bool no_step;          /* SYSCALL cleared TF: no single-step trap behind it */
 	u64 retired;           /* instructions, counted by engines that can */
 };
 

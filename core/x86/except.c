@@ -196,8 +196,10 @@ static enum done deliver_protected(struct vcpu *v, const struct event *e)
 
 	TRY(fetch_gate(v, e->f.vector, &g));
 	TRY(check_gate(v, e, &g));
-	if (g.type == SYS_TASK)
+	if (g.type == SYS_TASK) {
+		v->x86.rflags |= e->flags & FLAG_RF;
 		return task_switch(v, g.sel, TASK_INT, e->f.has_error, e->f.error);
+	}
 	TRY(gate_target(v, &g, &cs));
 	if (!conforming(&cs))
 		cpl = seg_dpl(&cs);
@@ -285,6 +287,8 @@ static enum done deliver(struct vcpu *v, struct event e)
 	bool devices = v->emul.devices;
 	enum done d = DONE_SHUTDOWN;
 
+	if (!e.external && !e.f.trap)
+		v->emul.db_pending = 0; /* the instruction did not happen */
 	v->emul.devices = true; /* tables and stacks in a device's memory: at once, we cannot retry */
 	for (unsigned i = 0; i < CHAIN_MAX; i++) {
 		enum class first = class_of(&e), second;

@@ -792,6 +792,7 @@ enum done op_syscall(struct vcpu *v, const struct insn *i)
 	v->x86.r[RCX] = v->x86.rip;
 	v->x86.r[11] = flags & ~(u64)FLAG_RF;
 	rflags_set(v, flags & ~(v->x86.sfmask | FLAG_RF));
+	v->emul.no_step = v->x86.sfmask & FLAG_TF;
 	return enter(v, cs, true, 0, cs + 8, v->emul.long64 ? v->x86.lstar : v->x86.cstar);
 }
 
