@@ -165,7 +165,10 @@ static struct block *make(struct cache *c, struct vcpu *v, u64 lin, const u8 *ho
 static struct block *remake(struct cache *c, struct vcpu *v, struct block **p, u64 lin,
 			    const u8 *host)
 {
-	*p = (*p)->next;
+	struct block *dead = *p;
+
+	*p = dead->next;
+	dead->host = NULL; /* others may still jump to it, and renew() made its gen new */
 	return make(c, v, lin, host);
 }
 

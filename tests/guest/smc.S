@@ -62,9 +62,29 @@ main:
 	loop 4b
 	EQUAL $200000, %ebx, "data beside code"
 	EQUAL $20000, page_a+64, "the data"
+	/* old code reached by a jump that was taken before, after it and its neighbours have
+	 * been looked at again */
+	movb $0xe9, page_a
+	movl $page_a + 32 - (page_a + 5), page_a + 1 /* jmp page_a + 32 */
+	movl $0x000001b8, page_a + 32        /* mov $1, %eax; ret */
+	movw $0xc300, page_a + 36
+	movb $0xe9, page_b
+	movl $page_a + 32 - (page_b + 5), page_b + 1
+	mov $3, %ecx
+5:	call page_a
+	call page_b
+	loop 5b
+	movb $2, page_a + 33
+	call page_b
+	EQUAL $2, %eax, "changed behind a jump from another page"
+	call page_a
+	EQUAL $2, %eax, "changed behind a jump"
 	/* through another mapping, in long mode */
 	call enter_long
 	.code64
+	movb $0xb8, page_a
+	movl $0xa, page_a + 1
+	movb $0xc3, page_a + 5
 	mov $page_c, %ebx
 	shr $9, %ebx
 	movl $page_a + 7, pt(%ebx)
