@@ -285,32 +285,23 @@ static bool next_run(const u8 *mask, unsigned n, unsigned *from, unsigned *to)
 	return *from < n;
 }
 
-/* Would all bytes that are to be written be accessible?  They lie on two pages at
- * most; the second is complained of at the last byte, as processors do. */
-static bool probe_masked(struct vcpu *v, u64 lin, const u8 *mask, unsigned n)
-{
-	unsigned first = 0, last = n - 1;
-
-	while (!(mask[first] & 0x80))
-		first++;
-	while (!(mask[last] & 0x80))
-		last--;
-	return mem_probe(v, lin + first, 1, ACC_WRITE) && mem_probe(v, lin + last, 1, ACC_WRITE);
-}
-
+/* Bytes that are not written are not looked at.  The rest lies on two pages at most;
+ * the second is complained of at the last byte, as processors do. */
 enum done mask_store(struct vcpu *v, const struct insn *i, const u8 *from, const u8 *mask, unsigned n)
 {
-	unsigned a = 0, b;
+	unsigned first = 0, last = n, b;
 	u64 lin;
 
-	if (!next_run(mask, n, &a, &b))
+	if (!next_run(mask, n, &first, &b))
 		return DONE_NEXT;
-	if (!seg_linear(v, i->seg, ea(v, i), n, ACC_WRITE, &lin))
+	while (!(mask[last - 1] & 0x80))
+		last--;
+	if (!seg_linear(v, i->seg, (ea(v, i) + first) & ea_mask(i->asize), last - first, ACC_WRITE, &lin))
 		return DONE_FAULT;
-	if (!probe_masked(v, lin, mask, n))
+	if (!mem_probe(v, lin, 1, ACC_WRITE) || !mem_probe(v, lin + last - first - 1, 1, ACC_WRITE))
 		return mem_done(v);
-	for (; next_run(mask, n, &a, &b); a = b)
-		if (!mem_write_bytes(v, lin + a, from + a, b - a))
+	for (unsigned a = first; next_run(mask, n, &a, &b); a = b)
+		if (!mem_write_bytes(v, lin + a - first, from + a, b - a))
 			return mem_done(v);
 	return DONE_NEXT;
 }

@@ -69,12 +69,6 @@ enum done vec_unchecked(struct vcpu *, const struct insn *, exec_fn *);
 /* The rm operand, register or memory; *p points at it. */
 enum done vec_rm(struct vcpu *, const struct insn *, const u8 **p);
 
-/* The operands of FXSAVE, XSAVE and the like, whose last byte is looked at first. */
-enum done area_linear(struct vcpu *, const struct insn *, unsigned n, unsigned align, unsigned access,
-		      u64 *lin);
-bool area_read(struct vcpu *, u64 lin, u8 *to, unsigned n);
-bool area_write(struct vcpu *, u64 lin, const u8 *from, unsigned n);
-
 /* x87 (exec_x87.c), MMX (exec_mmx.c) */
 enum done x87_gate(struct vcpu *);          /* #NM, #MF */
 void x87_summary(struct x86 *);             /* FSW.ES and B follow flags and masks */

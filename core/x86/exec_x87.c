@@ -131,39 +131,34 @@ static unsigned operand_size(const struct insn *i)
 	return memory_form[i->op & 7][i->reg & 7] & 15;
 }
 
-/* Ten bytes are two accesses, each with its own alignment. */
-static bool get(struct vcpu *v, u64 lin, u8 *to, unsigned n)
+/* Ten bytes are two accesses, each with its own checks: of two stores the first may
+ * be done when the second faults. */
+static enum done move(struct vcpu *v, const struct insn *i, unsigned n, unsigned access)
 {
-	unsigned first = n > 8 ? 8 : n;
+	u8 *buf = v->emul.native->src.low;
+	u64 lin;
 
-	return mem_read_bytes(v, lin, to, first) &&
-	       (n == first || mem_read_bytes(v, lin + first, to + first, n - first));
+	for (unsigned at = 0, m; at < n; at += m) {
+		m = n - at > 8 ? 8 : n - at;
+		if (!seg_linear(v, i->seg, (ea(v, i) + at) & ea_mask(i->asize), m, access, &lin))
+			return DONE_FAULT;
+		if (!(access == ACC_READ ? mem_read_bytes(v, lin, buf + at, m)
+					 : mem_write_bytes(v, lin, buf + at, m)))
+			return mem_done(v);
+	}
+	return DONE_NEXT;
 }
 
 static enum done exec_from_memory(struct vcpu *v, const struct insn *i)
 {
 	enum done done;
 	stub_fn *stub = prepare(v, i, &done);
-	u64 off = ea(v, i), lin;
-	unsigned n = operand_size(i);
 
 	if (done != DONE_NEXT)
 		return done;
-	if (!seg_linear(v, i->seg, off, n, ACC_READ, &lin))
-		return DONE_FAULT;
-	if (!get(v, lin, v->emul.native->src.low, n))
-		return mem_done(v);
-	run(v, i, stub, off);
-	return DONE_NEXT;
-}
-
-/* Of two stores the first may be done when the second faults. */
-static bool put(struct vcpu *v, u64 lin, const u8 *from, unsigned n)
-{
-	unsigned first = n > 8 ? 8 : n;
-
-	return mem_write_bytes(v, lin, from, first) &&
-	       (n == first || mem_write_bytes(v, lin + first, from + first, n - first));
+	if ((done = move(v, i, operand_size(i), ACC_READ)) == DONE_NEXT)
+		run(v, i, stub, ea(v, i));
+	return done;
 }
 
 /* An unmasked exception may keep the store from happening, which then cannot fault;
@@ -173,24 +168,16 @@ static enum done exec_to_memory(struct vcpu *v, const struct insn *i)
 	enum done done;
 	stub_fn *stub = prepare(v, i, &done);
 	u8 before[X87_IMAGE], *x = v->x86.xsave;
-	u64 off = ea(v, i), lin;
-	unsigned n = operand_size(i);
 
 	if (done != DONE_NEXT)
 		return done;
 	memcpy(before, x, sizeof(before));
-	run(v, i, stub, off);
+	run(v, i, stub, ea(v, i));
 	if (ld16(x + FX_FSW) & ~ld16(x + FX_FCW) & FSW_STORE)
 		return DONE_NEXT;
-	if (!seg_linear(v, i->seg, off, n, ACC_WRITE, &lin)) {
+	if ((done = move(v, i, operand_size(i), ACC_WRITE)) != DONE_NEXT)
 		memcpy(x, before, sizeof(before));
-		return DONE_FAULT;
-	}
-	if (!put(v, lin, v->emul.native->src.low, n)) {
-		memcpy(x, before, sizeof(before));
-		return mem_done(v);
-	}
-	return DONE_NEXT;
+	return done;
 }
 
 /* ---- look-up */

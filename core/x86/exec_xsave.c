@@ -49,36 +49,57 @@ unsigned xsave_size(u64 xcr0, bool compact)
 	return xcr0 & XCR0_AVX ? XSAVE_SIZE : FX_SIZE + HDR_SIZE;
 }
 
-/* ---- areas of memory, in pieces the memory functions take */
+/* ---- the area in memory: offsets in it wrap with the address size */
 
-bool area_read(struct vcpu *v, u64 lin, u8 *to, unsigned n)
+static bool move(struct vcpu *v, const struct insn *i, unsigned at, u8 *buf, unsigned n, unsigned access)
 {
-	for (unsigned k = 0; k < n; k += 32)
-		if (!mem_read_bytes(v, lin + k, to + k, n - k < 32 ? n - k : 32))
+	u64 mask = ea_mask(i->asize), off = (ea(v, i) + at) & mask, lin;
+	unsigned piece = off + n - 1 > mask || off + n < off ? 8 : 64;
+
+	for (unsigned k = 0, m; k < n; k += m) {
+		m = n - k < piece ? n - k : piece;
+		if (!seg_linear(v, i->seg, (off + k) & mask, m, access, &lin))
 			return false;
+		if (!(access == ACC_READ ? mem_read_bytes(v, lin, buf + k, m)
+					 : mem_write_bytes(v, lin, buf + k, m)))
+			return false;
+	}
 	return true;
 }
 
-bool area_write(struct vcpu *v, u64 lin, const u8 *from, unsigned n)
+static bool get(struct vcpu *v, const struct insn *i, unsigned at, u8 *to, unsigned n)
 {
-	for (unsigned k = 0; k < n; k += 32)
-		if (!mem_write_bytes(v, lin + k, from + k, n - k < 32 ? n - k : 32))
-			return false;
-	return true;
+	return move(v, i, at, to, n, ACC_READ);
+}
+static bool put(struct vcpu *v, const struct insn *i, unsigned at, const u8 *from, unsigned n)
+{
+	return move(v, i, at, (u8 *)(uintptr_t)from, n, ACC_WRITE);
 }
 
-enum done area_linear(struct vcpu *v, const struct insn *i, unsigned n, unsigned align,
-		      unsigned access, u64 *lin)
+static enum done aligned(struct vcpu *v, const struct insn *i, unsigned align, unsigned access)
+{
+	u64 lin;
+
+	if (!seg_linear(v, i->seg, ea(v, i), 8, access, &lin))
+		return DONE_FAULT;
+	return lin & (align - 1) ? raise_gp(v) : DONE_NEXT;
+}
+
+/* The last byte is looked at before anything moves. */
+static enum done last_byte(struct vcpu *v, const struct insn *i, unsigned n, unsigned access)
 {
 	u64 last = (ea(v, i) + n - 1) & ea_mask(i->asize);
 
-	if (!seg_linear(v, i->seg, ea(v, i), n, access, lin))
-		return DONE_FAULT;
-	if (*lin & (align - 1))
-		return raise_gp(v);
 	if (!seg_linear(v, i->seg, last, 1, access, &last))
 		return DONE_FAULT;
 	return mem_probe(v, last, 1, access) ? DONE_NEXT : mem_done(v);
+}
+
+static enum done area(struct vcpu *v, const struct insn *i, unsigned n, unsigned align, unsigned access)
+{
+	enum done done = aligned(v, i, align, access);
+
+	return done == DONE_NEXT ? last_byte(v, i, n, access) : done;
 }
 
 static bool wide(const struct vcpu *v, const struct insn *i)
@@ -127,16 +148,15 @@ static enum done exec_fxsave(struct vcpu *v, const struct insn *i)
 	unsigned n = v->emul.mode == MODE_64 ? FX_USED : FX_USED_32;
 	u8 image[FX_USED];
 	enum done done;
-	u64 lin;
 
 	if (v->x86.cr0 & (CR0_EM | CR0_TS))
 		return raise_vec(v, VEC_NM);
-	if ((done = area_linear(v, i, FX_SIZE, 16, ACC_WRITE, &lin)) != DONE_NEXT)
+	if ((done = area(v, i, FX_SIZE, 16, ACC_WRITE)) != DONE_NEXT)
 		return done;
 	memcpy(image, v->x86.xsave, n);
 	x87_header_out(v, i, image);
 	st32(image + FX_MXCSR_MASK, MXCSR_VALID);
-	if (!area_write(v, lin, image, n))
+	if (!put(v, i, 0, image, n))
 		return mem_done(v);
 	return DONE_NEXT;
 }
@@ -145,13 +165,12 @@ static enum done exec_fxrstor(struct vcpu *v, const struct insn *i)
 {
 	u8 image[FX_SIZE];
 	enum done done;
-	u64 lin;
 
 	if (v->x86.cr0 & (CR0_EM | CR0_TS))
 		return raise_vec(v, VEC_NM);
-	if ((done = area_linear(v, i, FX_SIZE, 16, ACC_READ, &lin)) != DONE_NEXT)
+	if ((done = area(v, i, FX_SIZE, 16, ACC_READ)) != DONE_NEXT)
 		return done;
-	if (!area_read(v, lin, image, FX_SIZE))
+	if (!get(v, i, 0, image, FX_SIZE))
 		return mem_done(v);
 	if (ld32(image + FX_MXCSR) & ~(u32)MXCSR_VALID)
 		return raise_gp(v);
@@ -205,50 +224,53 @@ static u64 requested(const struct vcpu *v)
 	return v->x86.xcr0 & ((u64)(u32)v->x86.r[RDX] << 32 | (u32)v->x86.r[RAX]);
 }
 
-static bool save_x87(struct vcpu *v, const struct insn *i, u64 lin)
+static bool save_x87(struct vcpu *v, const struct insn *i)
 {
 	u8 head[FX_MXCSR];
 
 	x87_header_out(v, i, head);
-	return area_write(v, lin, head, sizeof(head)) &&
-	       area_write(v, lin + XSAVE_ST, mm(v, 0), 128);
+	return put(v, i, 0, head, sizeof(head)) && put(v, i, XSAVE_ST, mm(v, 0), 128);
 }
 
-static bool save_mxcsr(struct vcpu *v, u64 lin)
+static bool save_mxcsr(struct vcpu *v, const struct insn *i)
 {
-	return mem_write(v, lin + FX_MXCSR, 4, ld32(v->x86.xsave + FX_MXCSR)) &&
-	       mem_write(v, lin + FX_MXCSR_MASK, 4, MXCSR_VALID);
+	u8 both[8];
+
+	st32(both, ld32(v->x86.xsave + FX_MXCSR));
+	st32(both + 4, MXCSR_VALID);
+	return put(v, i, FX_MXCSR, both, 8);
 }
 
 /* The components in what; mxcsr apart, as the instructions differ there. */
-static bool save(struct vcpu *v, const struct insn *i, u64 lin, u64 what, bool mxcsr)
+static bool save(struct vcpu *v, const struct insn *i, u64 what, bool mxcsr)
 {
 	const u8 *x = v->x86.xsave;
 
-	if ((what & XCR0_X87) && !save_x87(v, i, lin))
+	if ((what & XCR0_X87) && !save_x87(v, i))
 		return false;
-	if (mxcsr && !save_mxcsr(v, lin))
+	if (mxcsr && !save_mxcsr(v, i))
 		return false;
-	if ((what & XCR0_SSE) && !area_write(v, lin + XSAVE_XMM, x + XSAVE_XMM, 16 * vectors(v)))
+	if ((what & XCR0_SSE) && !put(v, i, XSAVE_XMM, x + XSAVE_XMM, 16 * vectors(v)))
 		return false;
-	if ((what & XCR0_AVX) && !area_write(v, lin + XSAVE_YMM, x + XSAVE_YMM, 16 * vectors(v)))
-		return false;
-	return true;
+	return !(what & XCR0_AVX) || put(v, i, XSAVE_YMM, x + XSAVE_YMM, 16 * vectors(v));
 }
 
 static enum done xsave(struct vcpu *v, const struct insn *i, bool init_too)
 {
 	enum done done = xsave_gate(v);
-	u64 rfbm = requested(v), use = xsave_in_use(&v->x86), lin, bv;
+	u64 rfbm = requested(v), use = xsave_in_use(&v->x86);
 	unsigned size = xsave_size(rfbm, false);
+	u8 bv[8];
 
 	if (done != DONE_NEXT)
 		return done;
-	if ((done = area_linear(v, i, size, 64, ACC_WRITE, &lin)) != DONE_NEXT)
+	if ((done = area(v, i, size, 64, ACC_WRITE)) != DONE_NEXT)
 		return done;
-	if (!save(v, i, lin, init_too ? rfbm : rfbm & use, rfbm & (XCR0_SSE | XCR0_AVX)) ||
-	    !mem_read(v, lin + XSAVE_HDR, 8, &bv) ||
-	    !mem_write(v, lin + XSAVE_HDR, 8, (bv & ~rfbm) | (rfbm & use)))
+	if (!save(v, i, init_too ? rfbm : rfbm & use, rfbm & (XCR0_SSE | XCR0_AVX)) ||
+	    !get(v, i, XSAVE_HDR, bv, 8))
+		return mem_done(v);
+	st64(bv, (ld64(bv) & ~rfbm) | (rfbm & use));
+	if (!put(v, i, XSAVE_HDR, bv, 8))
 		return mem_done(v);
 	return DONE_NEXT;
 }
@@ -264,18 +286,19 @@ static enum done exec_xsaveopt(struct vcpu *v, const struct insn *i)
 static enum done exec_xsavec(struct vcpu *v, const struct insn *i)
 {
 	enum done done = cpuid_has(v, FEAT_XSAVEC) ? xsave_gate(v) : raise_ud(v);
-	u64 rfbm = requested(v), use = xsave_in_use(&v->x86), lin;
+	u64 rfbm = requested(v), use = xsave_in_use(&v->x86);
 	unsigned size = xsave_size(rfbm & use, true);
+	u8 hdr[16];
 
 	if (done != DONE_NEXT)
 		return done;
 	if (ld32(v->x86.xsave + FX_MXCSR) != MXCSR_INIT)
 		use |= XCR0_SSE;
-	if ((done = area_linear(v, i, size, 64, ACC_WRITE, &lin)) != DONE_NEXT)
+	if ((done = area(v, i, size, 64, ACC_WRITE)) != DONE_NEXT)
 		return done;
-	if (!save(v, i, lin, rfbm & use, rfbm & use & XCR0_SSE) ||
-	    !mem_write(v, lin + XSAVE_HDR, 8, rfbm & use) ||
-	    !mem_write(v, lin + XSAVE_HDR + 8, 8, rfbm | XCOMP_COMPACT))
+	st64(hdr, rfbm & use);
+	st64(hdr + 8, rfbm | XCOMP_COMPACT);
+	if (!save(v, i, rfbm & use, rfbm & use & XCR0_SSE) || !put(v, i, XSAVE_HDR, hdr, 16))
 		return mem_done(v);
 	return DONE_NEXT;
 }
@@ -323,46 +346,45 @@ static void restore(struct vcpu *v, const struct insn *i, const u8 *image, u64 r
 
 /* Of the area only what is to be loaded is read; in the standard form before the
  * header is judged, in the compacted form after. */
-static bool read_parts(struct vcpu *v, u64 lin, u8 *image, u64 what, bool mxcsr)
+static bool read_parts(struct vcpu *v, const struct insn *i, u8 *image, u64 what, bool mxcsr)
 {
 	unsigned n = 16 * vectors(v);
 
-	if ((what & XCR0_X87) && !area_read(v, lin, image, FX_MXCSR))
+	if ((what & XCR0_X87) && !get(v, i, 0, image, FX_MXCSR))
 		return false;
-	if (mxcsr && !area_read(v, lin + FX_MXCSR, image + FX_MXCSR, 8))
+	if (mxcsr && !get(v, i, FX_MXCSR, image + FX_MXCSR, 8))
 		return false;
-	if ((what & XCR0_X87) && !area_read(v, lin + XSAVE_ST, image + XSAVE_ST, 128))
+	if ((what & XCR0_X87) && !get(v, i, XSAVE_ST, image + XSAVE_ST, 128))
 		return false;
-	if ((what & XCR0_SSE) && !area_read(v, lin + XSAVE_XMM, image + XSAVE_XMM, n))
+	if ((what & XCR0_SSE) && !get(v, i, XSAVE_XMM, image + XSAVE_XMM, n))
 		return false;
-	return !(what & XCR0_AVX) || area_read(v, lin + XSAVE_YMM, image + XSAVE_YMM, n);
+	return !(what & XCR0_AVX) || get(v, i, XSAVE_YMM, image + XSAVE_YMM, n);
 }
 
 static enum done exec_xrstor(struct vcpu *v, const struct insn *i)
 {
 	enum done done = xsave_gate(v);
-	u64 rfbm = requested(v), lin, bv, comp;
+	u64 rfbm = requested(v), bv;
 	u8 image[XSAVE_SIZE], *hdr = image + XSAVE_HDR;
 	bool compact, mxcsr;
 
 	if (done != DONE_NEXT)
 		return done;
-	if (!seg_linear(v, i->seg, ea(v, i), XSAVE_YMM, ACC_READ, &lin))
-		return DONE_FAULT;
-	if (lin & 63)
-		return raise_gp(v);
-	if (!mem_read(v, lin + XSAVE_HDR + 8, 8, &comp))
-		return mem_done(v);
-	compact = comp & XCOMP_COMPACT;
-	if (!compact && (done = area_linear(v, i, xsave_size(rfbm, false), 64, ACC_READ, &lin)) != DONE_NEXT)
+	if ((done = aligned(v, i, 64, ACC_READ)) != DONE_NEXT)
 		return done;
-	if (!area_read(v, lin + XSAVE_HDR, hdr, HDR_SIZE))
+	if (!get(v, i, XSAVE_HDR + 8, hdr + 8, 8))
 		return mem_done(v);
+	compact = ld64(hdr + 8) & XCOMP_COMPACT;
+	if (!compact && (done = last_byte(v, i, xsave_size(rfbm, false), ACC_READ)) != DONE_NEXT)
+		return done;
+	if (!get(v, i, XSAVE_HDR, hdr, HDR_SIZE))
+		return mem_done(v);
+	compact = ld64(hdr + 8) & XCOMP_COMPACT; /* it may have changed */
 	bv = ld64(hdr);
 	mxcsr = wants_mxcsr(rfbm, bv, compact);
 	if (compact && !header_legal(v, hdr))
 		return raise_gp(v);
-	if (!read_parts(v, lin, image, compact ? rfbm & bv : rfbm, mxcsr))
+	if (!read_parts(v, i, image, compact ? rfbm & bv : rfbm, mxcsr))
 		return mem_done(v);
 	if (!header_legal(v, hdr))
 		return raise_gp(v);
