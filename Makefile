@@ -22,7 +22,7 @@ BUILD_PKGS := gcc libc6-dev make pkg-config liburing-dev libslirp-dev libfyaml-d
 RUN_PKGS := xz-utils
 IMAGE_PKGS := mmdebstrap e2fsprogs fakeroot uidmap
 TEST_PKGS := clang grub-pc-bin grub-common xorriso mtools libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pexpect \
-	acpica-tools qemu-system-x86 bochs bximage cpio busybox-static iproute2 man-db $(IMAGE_PKGS)
+	acpica-tools qemu-system-x86 bochs bochs-term bochsbios vgabios cpio busybox-static iproute2 man-db $(IMAGE_PKGS)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wwrite-strings -Wvla -Wno-unused-parameter

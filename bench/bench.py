@@ -81,16 +81,18 @@ def qemu(kernel, initrd, append):
             "-nographic", "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append", append]
 
 
-BOCHSRC = """megs: 512
+BOCHSRC = """plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1
+megs: 512
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-cpu: model=corei7_skylake_x, count=1, ips=50000000, reset_on_triple_fault=1
+cpu: model=corei7_skylake_x, count=1, ips=1000000000, reset_on_triple_fault=0
 clock: sync=none
 boot: cdrom
 ata0-master: type=cdrom, path={iso}, status=inserted
 com1: enabled=1, mode=file, dev={out}
 display_library: term
 error: action=ignore
+info: action=ignore
 panic: action=fatal
 log: /dev/null
 """
