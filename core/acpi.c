@@ -319,7 +319,6 @@ static u64 fadt(struct build *b, u64 dsdt_at, u64 facs_at)
 	gas(p + 116, PORT_RESET, 1);
 	p[128] = 6;                      /* what to write there */
 	p[131] = 4;                      /* minor version: 6.4 */
-	st64(p + 132, facs_at);
 	st64(p + 140, dsdt_at);
 	gas(p + 148, PORT_PM, 4);
 	gas(p + 172, PORT_PM + 4, 2);
