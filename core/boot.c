@@ -114,19 +114,29 @@ gpa boot_alloc_low(struct boot *b, u64 len, u64 align, const char *what)
 	return at;
 }
 
+static void fill(struct boot *b, gpa at, const void *from, u64 n)
+{
+	const struct pc_config *cfg = b->cfg;
+	void *to;
+
+	if (!n)
+		return;
+	to = ram_ptr(b->vm, at, n, true);
+	assert(to); /* a claim lies in one block of RAM */
+	if (cfg->fill)
+		cfg->fill(cfg->fill_arg, to, from, n);
+	else if (from)
+		memcpy(to, from, n);
+	else
+		memset(to, 0, n);
+	ram_written(b->vm, at, n);
+}
+
 void boot_put(struct boot *b, gpa at, const void *p, u64 n, u64 len)
 {
-	u64 tail = len > n ? len - n : 0;
-	void *bss;
-
-	if (n)
-		assert(ram_write(b->vm, at, p, n));
-	if (!tail)
-		return;
-	bss = ram_ptr(b->vm, at + n, tail, true);
-	assert(bss); /* a claim lies in one block of RAM */
-	memset(bss, 0, tail);
-	ram_written(b->vm, at + n, tail);
+	fill(b, at, p, n);
+	if (len > n)
+		fill(b, at + n, NULL, len - n);
 }
 
 gpa boot_put_string(struct boot *b, const char *first, const char *second, const char *what)

@@ -24,6 +24,10 @@ struct pc_config {
 	/* Host memory for ram bytes; pc_init cuts it around the PCI hole: guest-physical
 	 * 0..hole comes first, what is above 4 GiB follows. */
 	void *ram_host;
+	/* to[0..n) becomes from[0..n), or zeros where from is NULL: the place may know a better
+	 * way into ram_host than memcpy.  NULL: it does not. */
+	void (*fill)(void *arg, void *to, const void *from, u64 n);
+	void *fill_arg;
 
 	/* What to boot: a kernel (bzImage, vmlinux/PVH ELF or Multiboot), or firmware. */
 	const char *kernel_name; /* for messages and Multiboot's command line */

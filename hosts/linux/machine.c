@@ -8,7 +8,6 @@
 #include "hosts/linux/nic.h"
 #include "hosts/linux/signals.h"
 #include "hosts/linux/sys.h"
-#include "hosts/linux/unpack.h"
 
 #include "core/log.h"
 
@@ -230,6 +229,9 @@ static void fill_config(struct machine *m)
 	struct pc_config *c = &m->cfg;
 	c->ram = o->memory;
 	c->ram_host = m->ram.p;
+	m->fill = (struct fill){ &m->ram, &m->vmlinux };
+	c->fill = fill_ram;
+	c->fill_arg = &m->fill;
 	c->cpus = o->cpus;
 	c->kernel_name = o->kernel;
 	c->kernel = m->kernel.data;
@@ -369,10 +371,12 @@ static int boot(struct machine *m)
 {
 	int err = 0;
 	if (m->kernel.data.p)
-		err = unpack_kernel(m->opt->kernel, m->kernel.data, &m->cfg.vmlinux);
+		err = unpack_kernel(m->opt->kernel, m->kernel.data, &m->vmlinux);
+	m->cfg.vmlinux = m->vmlinux.data;
 	if (!err)
 		err = pc_boot(m->pc);
-	unpack_free(&m->cfg.vmlinux);
+	unpack_free(&m->vmlinux);
+	m->cfg.vmlinux = m->vmlinux.data;
 	file_forget(&m->kernel);
 	file_forget(&m->initrd);
 	for (unsigned i = 0; i < m->cfg.nmodule; i++)
@@ -490,7 +494,7 @@ void machine_fini(struct machine *m)
 		pc_fini(m->pc);
 	if (m->vm_inited)
 		vm_fini(&m->vm);
-	unpack_free(&m->cfg.vmlinux);
+	unpack_free(&m->vmlinux);
 	file_close(&m->kernel);
 	file_close(&m->initrd);
 	file_close(&m->firmware);

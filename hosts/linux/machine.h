@@ -6,6 +6,7 @@
 
 #include "core/pc.h"
 #include "hosts/linux/file.h"
+#include "hosts/linux/fill.h"
 #include "hosts/linux/linux.h"
 #include "hosts/linux/loop.h"
 #include "hosts/linux/options.h"
@@ -27,6 +28,8 @@ struct machine {
 	struct pc *pc;
 	struct pc_config cfg;
 	struct host_ram ram;
+	struct unpacked vmlinux;     /* while booting */
+	struct fill fill;
 	struct file kernel, initrd, firmware, module[PC_MODULES];
 	char module_path[PC_MODULES][256];
 	struct ring ring;

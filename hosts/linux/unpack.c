@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -146,7 +147,8 @@ static bool cache_path(const char *name, char *path, size_t n)
 	return len > 0 && (size_t)len < n;
 }
 
-static bool cache_get(const char *path, u64 size, struct span *out)
+/* Its time becomes that of its last use, for cache_prune(). */
+static bool cache_get(const char *path, u64 size, struct unpacked *out)
 {
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -154,31 +156,58 @@ static bool cache_get(const char *path, u64 size, struct span *out)
 		return false;
 	bool ok = !fstat(fd, &st) && st.st_uid == geteuid() && (u64)st.st_size == size;
 	void *p = ok ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-	close(fd);
-	if (p == MAP_FAILED)
+	if (p == MAP_FAILED) {
+		close(fd);
 		return false;
-	*out = (struct span){ p, size };
+	}
+	if (time(NULL) - st.st_mtime > 3600)
+		futimens(fd, NULL);
+	*out = (struct unpacked){ { p, size }, fd };
 	return true;
 }
 
-static bool write_all(int fd, const u8 *p, size_t n)
+static bool write_at(int fd, size_t at, const u8 *p, size_t n)
 {
 	while (n) {
-		ssize_t r = write(fd, p, n);
+		ssize_t r = pwrite(fd, p, n, (off_t)at);
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r <= 0)
 			return false;
-		p += r;
-		n -= (size_t)r;
+		at += (size_t)r, p += r, n -= (size_t)r;
 	}
 	return true;
 }
 
-/* The newest three stay: a kernel that is gone or changed is never asked for again. */
+/* How far from `at` on the pages are all zero, or all not. */
+static size_t run_of_pages(struct span s, size_t at, bool zero)
+{
+	static const u8 zeros[PAGE_SIZE];
+	const u8 *p = s.p;
+	for (size_t n; at < s.n; at += n) {
+		n = s.n - at < PAGE_SIZE ? s.n - at : PAGE_SIZE;
+		if (!memcmp(p + at, zeros, n) != zero)
+			break;
+	}
+	return at;
+}
+
+/* A third of Debian's kernel is nothing: .bss, and gaps between aligned sections. */
+static bool write_sparse(int fd, struct span s)
+{
+	for (size_t at = 0, end; at < s.n; at = end) {
+		at = run_of_pages(s, at, true);
+		end = run_of_pages(s, at, false);
+		if (!write_at(fd, at, (u8 *)s.p + at, end - at))
+			return false;
+	}
+	return !ftruncate(fd, (off_t)s.n);
+}
+
+/* Those last used stay: a kernel that is gone or changed is never asked for again. */
 static void cache_prune(const char *path)
 {
-	enum { KEEP = 3 };
+	enum { KEEP = 7 };
 	glob_t g = { 0 };
 	char pattern[600];
 	const char *base = strrchr(path, '/');
@@ -211,19 +240,19 @@ static void cache_put(const char *path, struct span s)
 	int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return;
-	bool ok = write_all(fd, s.p, s.n);
+	bool ok = write_sparse(fd, s);
 	if (close(fd) || !ok || rename(tmp, path))
 		unlink(tmp);
 	else
 		cache_prune(path);
 }
 
-int unpack_kernel(const char *name, struct span kernel, struct span *out)
+int unpack_kernel(const char *name, struct span kernel, struct unpacked *out)
 {
 	struct span in;
 	char path[512];
 	u64 size;
-	*out = (struct span){ 0 };
+	*out = (struct unpacked){ .fd = -1 };
 	if (!unpack_is_bzimage(kernel))
 		return 0;
 	if (!payload(kernel, &in, &size))
@@ -237,16 +266,18 @@ int unpack_kernel(const char *name, struct span kernel, struct span *out)
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return fail(E_NOMEM, "kernel %s: no memory to unpack it", name);
-	*out = (struct span){ p, size };
-	int err = unpack(name, in, *out);
+	out->data = (struct span){ p, size };
+	int err = unpack(name, in, out->data);
 	if (!err && cached)
-		cache_put(path, *out);
+		cache_put(path, out->data);
 	return err;
 }
 
-void unpack_free(struct span *s)
+void unpack_free(struct unpacked *u)
 {
-	if (s->p)
-		munmap(s->p, s->n);
-	*s = (struct span){ 0 };
+	if (u->data.p)
+		munmap(u->data.p, u->data.n);
+	if (u->fd > 0)
+		close(u->fd);
+	*u = (struct unpacked){ .fd = -1 };
 }

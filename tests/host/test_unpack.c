@@ -8,7 +8,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-enum { SIZE = 9 * MiB + 123, SETUP = 2 };
+enum { SIZE = 9 * MiB + 123, SETUP = 2, GAP = MiB, GAP_LEN = 256 * KiB };
 
 static u8 *plain, *packed;
 
@@ -71,21 +71,21 @@ static size_t (*const packs[])(u8 *, size_t) = { pack_gzip, pack_xz, pack_zstd, 
 
 static void unpacks(void **state)
 {
-	struct span out;
+	struct unpacked out;
 	for (unsigned i = 0; i < countof(packs); i++) {
 		struct span k = bzimage(packs[i]);
 		assert_true(unpack_is_bzimage(k));
 		assert_int_equal(unpack_kernel("/nowhere", k, &out), 0);
-		assert_int_equal(out.n, SIZE);
-		assert_memory_equal(out.p, plain, SIZE);
+		assert_int_equal(out.data.n, SIZE);
+		assert_memory_equal(out.data.p, plain, SIZE);
 		unpack_free(&out);
-		assert_null(out.p);
+		assert_null(out.data.p);
 	}
 }
 
 static void second_time_from_the_cache(void **state)
 {
-	struct span out;
+	struct unpacked out;
 	const char *path = in_folder("vmlinuz");
 	struct span k = bzimage(pack_lz4);
 	make_file(path, k.p, k.n, (off_t)k.n);
@@ -93,8 +93,11 @@ static void second_time_from_the_cache(void **state)
 	unpack_free(&out);
 	st32((u8 *)k.p + (SETUP + 1) * 512 + 64 + 4, 0xffffffff); /* would not unpack again */
 	assert_int_equal(unpack_kernel(path, k, &out), 0);
-	assert_int_equal(out.n, SIZE);
-	assert_memory_equal(out.p, plain, SIZE);
+	assert_int_equal(out.data.n, SIZE);
+	assert_memory_equal(out.data.p, plain, SIZE);
+	assert_true(out.fd >= 0);
+	assert_int_equal(lseek(out.fd, 0, SEEK_HOLE), GAP);
+	assert_int_equal(lseek(out.fd, GAP, SEEK_DATA), GAP + GAP_LEN);
 	unpack_free(&out);
 }
 
@@ -102,7 +105,7 @@ static struct span tried;
 
 static void try(void *name)
 {
-	struct span out;
+	struct unpacked out;
 	assert_int_equal(unpack_kernel(name, tried, &out), E_INVAL);
 	unpack_free(&out);
 }
@@ -140,12 +143,13 @@ static void cut(void **state)
 
 static void not_ours(void **state)
 {
-	struct span out, k = bzimage(pack_xz);
+	struct unpacked out;
+	struct span k = bzimage(pack_xz);
 	assert_int_equal(unpack_kernel("x", (struct span){ k.p, 100 }, &out), 0);
-	assert_int_equal(out.n, 0);
+	assert_int_equal(out.data.n, 0);
 	memcpy((u8 *)k.p + (SETUP + 1) * 512 + 64, "unknown!", 8); /* some other compression */
 	assert_int_equal(unpack_kernel("x", k, &out), 0);
-	assert_int_equal(out.n, 0);
+	assert_int_equal(out.data.n, 0);
 }
 
 static int set_up(void **state)
@@ -157,7 +161,7 @@ static int set_up(void **state)
 	u32 x = 1;
 	for (unsigned i = 0; i < SIZE; i++) {
 		x = x * 1103515245 + 12345;
-		plain[i] = i % 3 ? (u8)(x >> 28) : (u8)(i >> 12);
+		plain[i] = i - GAP < GAP_LEN ? 0 : i % 3 ? (u8)(x >> 28) : (u8)(i >> 12);
 	}
 	return 0;
 }

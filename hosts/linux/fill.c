@@ -1,0 +1,85 @@
+/* Bringing files into guest memory at boot.
+ *
+ * Start-up is copying: tens of megabytes of kernel into pages which do not exist
+ * yet.  memcpy() would take a fault for each, and the kernel zero it first; written
+ * to the memfd they come into being full.  What is a hole in the unpacked kernel's
+ * file (a third of Debian's) stays one in the memory. */
+#include "hosts/linux/fill.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+enum { SMALL = 64 * KiB }; /* below, memcpy() has the page mapped for the next, too */
+
+static void zero(const struct host_ram *r, u64 at, u64 n)
+{
+	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	if (n < SMALL || fallocate(r->fd, mode, (off_t)at, (off_t)n))
+		memset((u8 *)r->p + at, 0, n);
+}
+
+static void copy(const struct host_ram *r, u64 at, const u8 *from, u64 n)
+{
+	while (n >= SMALL) {
+		ssize_t k = pwrite(r->fd, from, n, (off_t)at);
+		if (k <= 0)
+			break;
+		at += (u64)k, from += k, n -= (u64)k;
+	}
+	memcpy((u8 *)r->p + at, from, n);
+}
+
+/* From the file's page cache; what could not be sent is copied. */
+static void send(const struct fill *f, u64 at, u64 off, u64 n)
+{
+	off_t from = (off_t)off;
+	u64 left = n;
+	if (lseek(f->ram->fd, (off_t)at, SEEK_SET) == (off_t)at)
+		while (left >= SMALL) {
+			ssize_t k = sendfile(f->ram->fd, f->kernel->fd, &from, left);
+			if (k <= 0)
+				break;
+			left -= (u64)k;
+		}
+	copy(f->ram, at + n - left, (u8 *)f->kernel->data.p + off + n - left, left);
+}
+
+/* Where data begins or ends at or behind off, at most end. */
+static u64 edge(int fd, u64 off, u64 end, int what)
+{
+	off_t at = lseek(fd, (off_t)off, what);
+	if (at < 0)
+		return what == SEEK_DATA && errno != ENXIO ? off : end;
+	return min_u64((u64)at, end);
+}
+
+static void sparse(const struct fill *f, u64 at, u64 off, u64 n)
+{
+	u64 end = off + n, data, hole;
+	at -= off;
+	for (; off < end; off = hole) {
+		data = edge(f->kernel->fd, off, end, SEEK_DATA);
+		hole = edge(f->kernel->fd, data, end, SEEK_HOLE);
+		if (hole == data)
+			hole = end; /* there is none */
+		if (data > off)
+			zero(f->ram, at + off, data - off);
+		send(f, at + data, data, hole - data);
+	}
+}
+
+void fill_ram(void *arg, void *to, const void *from, u64 n)
+{
+	const struct fill *f = arg;
+	u64 at = (u64)((u8 *)to - (u8 *)f->ram->p);
+	u64 off = (u64)((const u8 *)from - (const u8 *)f->kernel->data.p);
+	if (!from)
+		zero(f->ram, at, n);
+	else if (f->kernel->fd >= 0 && off < f->kernel->data.n)
+		sparse(f, at, off, n);
+	else
+		copy(f->ram, at, from, n);
+}
