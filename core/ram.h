@@ -24,12 +24,13 @@ struct ram_page {
 	u32 code;
 };
 
-enum { RAM_BLOCKS = 8 };
+enum { RAM_BLOCKS = 8, CODE_RING = 64 };
 struct ram {
 	unsigned n;
 	struct ram_block block[RAM_BLOCKS];
 	struct ram_page *page[RAM_BLOCKS];   /* len / 4096 of them */
 	u32 code_epoch;                      /* atomic: counts the pages whose `code` was set */
+	u64 code_ring[CODE_RING];            /* atomic: the last of them, see mem.c */
 };
 
 int ram_add(struct vm *, gpa base, u64 len, void *host, bool rom); /* before boot */

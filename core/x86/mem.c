@@ -562,16 +562,38 @@ gpa mem_code_slow(struct vcpu *v, u64 a)
 	return resolve(v, wrap(v, a, 0), ACC_EXEC, &s) ? s.pa : ~0ull;
 }
 
-/* Takes the right to write to this page from a view's entries. */
-static void drop_page(struct tlb_view *w, gpa a)
+/* Takes the right to write to this page from a view's entries; true: it was there. */
+static bool drop_page(struct tlb_view *w, gpa a)
 {
+	bool had = false;
+
 	for (unsigned k = 0; k < countof(w->used); k++)
 		for (u64 m = w->used[k]; m; m &= m - 1) {
 			unsigned i = k * 64 + (unsigned)__builtin_ctzll(m);
 
-			if (!((w->phys[i] ^ a) >> 12))
-				w->e[i].write = tag_none(i);
+			if ((w->phys[i] ^ a) >> 12)
+				continue;
+			had |= w->e[i].write != tag_none(i);
+			w->e[i].write = tag_none(i);
 		}
+	return had;
+}
+
+static bool drop_page_everywhere(struct vcpu *v, gpa a)
+{
+	bool had = false;
+
+	for (unsigned i = 0; i < NONE; i++)
+		had |= drop_page(&v->emul.tlb->view[i], a);
+	return had;
+}
+
+/* The ring says which page made the epoch n into n + 1.  It is written behind the
+ * epoch, so an entry that is not n's (yet, or any more) is told by its low bits, and
+ * then every page is looked at. */
+static u64 ring_entry(u32 n, gpa a)
+{
+	return (a & ~0xfffull) | ((n + 1) & 0xfff);
 }
 
 /* The same for every page that holds code by now; it may have been written to
@@ -604,8 +626,9 @@ u32 mem_code_page(struct vcpu *v, gpa a)
 		if (!__atomic_exchange_n(&p->code, 1, __ATOMIC_SEQ_CST)) {
 			u32 was = __atomic_fetch_add(&v->vm->ram.code_epoch, 1, __ATOMIC_SEQ_CST);
 
-			for (unsigned i = 0; i < NONE; i++)
-				drop_page(&v->emul.tlb->view[i], a);
+			__atomic_store_n(&v->vm->ram.code_ring[was % CODE_RING],
+					 ring_entry(was, a), __ATOMIC_SEQ_CST);
+			drop_page_everywhere(v, a);
 			if (was == v->emul.code_epoch)
 				v->emul.code_epoch = was + 1;
 		}
@@ -614,9 +637,30 @@ u32 mem_code_page(struct vcpu *v, gpa a)
 	return gen;
 }
 
+/* The pages of the epochs since the one last seen; false: the ring does not say. */
+static bool drop_recent(struct vcpu *v, u32 now)
+{
+	const struct ram *ram = &v->vm->ram;
+
+	if (now - v->emul.code_epoch > CODE_RING)
+		return false;
+	for (u32 n = v->emul.code_epoch; n != now; n++) {
+		u64 e = __atomic_load_n(&ram->code_ring[n % CODE_RING], __ATOMIC_SEQ_CST);
+		struct ram_page *p;
+
+		if (e != ring_entry(n, e))
+			return false;
+		p = ram_page(v->vm, e);
+		if (p && drop_page_everywhere(v, e)) /* written to since, unseen, it may be */
+			__atomic_add_fetch(&p->gen, 1, __ATOMIC_SEQ_CST);
+	}
+	return true;
+}
+
 void mem_epoch_slow(struct vcpu *v, u32 now)
 {
+	if (!drop_recent(v, now))
+		for (unsigned i = 0; i < NONE; i++)
+			drop_writes(v, &v->emul.tlb->view[i]);
 	v->emul.code_epoch = now;
-	for (unsigned i = 0; i < NONE; i++)
-		drop_writes(v, &v->emul.tlb->view[i]);
 }
