@@ -84,7 +84,7 @@ static void f80(struct rnd *r, u8 *p)
 }
 
 /* n bytes (a multiple of 8) that mean something to some instruction */
-static void operand(struct rnd *r, u8 *p, unsigned n)
+static void fresh(struct rnd *r, u8 *p, unsigned n)
 {
 	unsigned kind = below(r, 8);
 	for (unsigned i = 0; i < n; i += 8) {
@@ -105,6 +105,23 @@ static void operand(struct rnd *r, u8 *p, unsigned n)
 	if (kind == 6 && pct(r, 40)) /* packed BCD */
 		for (unsigned i = 0; i < n; i++)
 			p[i] = below(r, 10) | below(r, 10) << 4;
+}
+
+/* Most come from a stock, as making them costs more than running them. */
+static u8 stock[128 * KiB];
+
+static void operand(struct rnd *r, u8 *p, unsigned n)
+{
+	if (!stock[0]) {
+		struct rnd own = {1};
+		for (unsigned i = 0; i < sizeof stock; i += 64)
+			fresh(&own, stock + i, 64);
+		stock[0] = 1;
+	}
+	if (pct(r, 15))
+		return fresh(r, p, n);
+	for (unsigned i = 0; i < n; i += 16)
+		memcpy(p + i, stock + 16 * below(r, sizeof stock / 16), n - i < 16 ? n - i : 16);
 }
 
 static u32 data_address(struct rnd *r)
@@ -619,10 +636,11 @@ void gen_pattern(u8 mem[NPAGES][PAGE_SIZE])
 void trial_memory(const struct trial *t, u8 mem[NPAGES][PAGE_SIZE])
 {
 	for (int i = t->npoke - 1; i >= 0; i--)
-		for (int k = 0; k < POKE; k++) {
-			u64 off = t->poke[i].at + k - DATA_BASE;
-			for (int p = 0; p < NPAGES; p++)
-				if (off >> 12 == data_page[p] >> 12)
-					mem[p][off & 0xfff] = t->poke[i].b[k];
+		for (int p = 0; p < NPAGES; p++) {
+			s64 off = (s64)(t->poke[i].at - DATA_BASE - data_page[p]);
+			s64 from = off < 0 ? -off : 0;
+			s64 to = off + POKE > (s64)PAGE_SIZE ? (s64)PAGE_SIZE - off : POKE;
+			if (from < to)
+				memcpy(mem[p] + off + from, t->poke[i].b + from, to - from);
 		}
 }

@@ -72,7 +72,8 @@ static void differ_mem(struct diff *d, const struct outcome *a, const struct out
 static void differ_xsave(struct diff *d, const struct trial *t, const u8 *a, const u8 *b)
 {
 	static const struct { const char *name; u8 at, n; } head[] = {
-		{"fcw", 0, 2}, {"fsw", 2, 2}, {"ftw", 4, 1}, {"mxcsr", 24, 4},
+		{"fcw", 0, 2}, {"fsw", 2, 2}, {"ftw", 4, 1}, {"fop", 6, 2}, {"fip", 8, 4}, {"fcs", 12, 4},
+		{"fdp", 16, 4}, {"fds", 20, 4}, {"mxcsr", 24, 4},
 	};
 	for (unsigned i = 0; i < countof(head); i++)
 		if (memcmp(a + head[i].at, b + head[i].at, head[i].n))
@@ -202,13 +203,17 @@ static void one(struct tally *y, u64 index)
 		memcpy(a.mem, pattern, sizeof pattern);
 		trial_memory(&t, a.mem);
 		memcpy(b.mem, a.mem, sizeof a.mem);
-		real_run(&t, &a);
-		if (self)
-			real_run(&t, &b);
-		else
+		if (!self)
 			emulated_run(&t, &b);
-		why = skip_after(&t, &a, &b);
-		excuse_fault_state(&t, &a, &b);
+		if (!self && b.vec == VEC_UD && count >= 1000 && index % 7) {
+			why = "undefined to the emulator: one in seven is tried, as #UD takes long";
+		} else {
+			real_run(&t, &a);
+			if (self)
+				real_run(&t, &b);
+			why = skip_after(&t, &a, &b);
+			excuse_fault_state(&t, &a, &b);
+		}
 	}
 	if (why) {
 		op[2]++;
