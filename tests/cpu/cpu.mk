@@ -2,6 +2,7 @@
 #   make oracle                 builds it
 #   make test-cpu               1,000,000 trials in 64-bit mode, then 32- and 16-bit mode
 #   make test-cpu N=1000000000  as many as time allows; SEED= for other ones
+# Not with SAN=1: the sanitizer's shadow memory lies where trials reach.
 .PHONY: oracle test-cpu
 N ?= 1000000
 SEED ?= 1

@@ -441,7 +441,7 @@ static void registers(struct rnd *r, struct trial *t)
 		for (int i = 0; i < 8; i++)
 			g[i] &= 0xffff;
 	t->in.rflags = (r64(r) & (FLAGS_ARITH)) | FLAG_1 | FLAG_IF | (pct(r, 20) ? FLAG_DF : 0) |
-		       (pct(r, 5) ? FLAG_ID : 0) | (pct(r, 2) ? FLAG_AC : 0) | (pct(r, 2) ? FLAG_NT : 0);
+		       (pct(r, 5) ? FLAG_ID : 0) | (pct(r, 4) ? FLAG_AC : 0) | (pct(r, 2) ? FLAG_NT : 0);
 }
 
 static void where(struct rnd *r, struct trial *t)

@@ -79,6 +79,7 @@ unsigned known_check(void)
 			gen_trial(&t, &g, k);
 			if (t.at + 16 > CODE_SPAN || memcmp(t.bytes, g.bytes, g.nbytes))
 				continue;
+			t.in.rflags &= ~(u64)FLAG_AC;
 			gen_pattern(o.mem);
 			trial_memory(&t, o.mem);
 			if (known[i].right == div_zero)
