@@ -44,7 +44,7 @@ CORE_OBJ := $(call obj,$(call src,core core/x86 core/dev))
 ENGINE_OBJ := $(call obj,$(call src,engines/interp))
 HOST_OBJ := $(call obj,$(call src,hosts/linux) $(wildcard hosts/linux/*.S))
 UNIT_BIN := $(patsubst %.c,$B/%,$(wildcard tests/unit/test_*.c))
-LIBS := $B/libengines.a $B/libcore.a $B/libpending.a
+LIBS := $B/libengines.a $B/libcore.a
 
 .DEFAULT_GOAL := lodge
 .DELETE_ON_ERROR:
@@ -62,7 +62,6 @@ $B/lodge: $(HOST_OBJ) $B/libengines.a $B/libcore.a
 
 $B/libcore.a: $(CORE_OBJ)
 $B/libengines.a: $(ENGINE_OBJ)
-$B/libpending.a: $B/tests/unit/pending.o
 $B/%.a:
 	$(call say,AR)
 	$Qrm -f $@ && ar rcs $@ $^
