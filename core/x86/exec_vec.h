@@ -71,6 +71,7 @@ enum done vec_rm(struct vcpu *, const struct insn *, const u8 **p);
 
 /* x87 (exec_x87.c), MMX (exec_mmx.c) */
 enum done x87_gate(struct vcpu *);          /* #NM, #MF */
+bool x87_pending(const struct x86 *);       /* an unmasked exception */
 void x87_summary(struct x86 *);             /* FSW.ES and B follow flags and masks */
 void x87_set_top(struct x86 *, unsigned top); /* the registers stay where they are */
 void x87_init(struct x86 *);                /* FNINIT */

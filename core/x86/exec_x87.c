@@ -20,6 +20,12 @@ void x87_summary(struct x86 *x)
 	st16(x->xsave + FX_FSW, fsw);
 }
 
+/* Is an unmasked exception waiting for the next waiting instruction? */
+bool x87_pending(const struct x86 *x)
+{
+	return ld16(x->xsave + FX_FSW) & ~ld16(x->xsave + FX_FCW) & 0x3f;
+}
+
 /* The image has ST0 first; the registers behind the numbers are turned. */
 void x87_set_top(struct x86 *x, unsigned top)
 {
@@ -47,9 +53,7 @@ enum done x87_gate(struct vcpu *v)
 	if (v->x86.cr0 & CR0_TS)
 		return raise_vec(v, VEC_NM);
 	/* CR0.NE = 0 would have FERR# raise IRQ 13; no machine of ours has that wire */
-	if (ld16(v->x86.xsave + FX_FSW) & FSW_ES)
-		return raise_vec(v, VEC_MF);
-	return DONE_NEXT;
+	return x87_pending(&v->x86) ? raise_vec(v, VEC_MF) : DONE_NEXT;
 }
 
 /* ---- what the memory form of opcode D8 + n, extension m accesses */
@@ -89,7 +93,9 @@ static void run(struct vcpu *v, const struct insn *i, stub_fn *stub, u64 off)
 	u32 mxcsr = ld32(x + FX_MXCSR);
 	u16 fop = ld16(x + FX_FOP);
 
-	st32(x + FX_MXCSR, mxcsr & MXCSR_VALID); /* FXRSTOR faults on others */
+	/* a state from elsewhere may be one no processor has, and must not hurt the host */
+	st32(x + FX_MXCSR, mxcsr & MXCSR_VALID);
+	x87_summary(&v->x86);
 	n->io.flags = rflags_get(v) & FLAGS_ARITH;
 	stub(x, NULL, n->src.low, NULL, &n->io);
 	if (ld16(x + FX_FSW) & FSW_ES) {

@@ -17,7 +17,7 @@ enum done exec_fwait(struct vcpu *v, const struct insn *i)
 {
 	if ((v->x86.cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
 		return raise_vec(v, VEC_NM);
-	return ld16(v->x86.xsave + FX_FSW) & FSW_ES ? raise_vec(v, VEC_MF) : DONE_NEXT;
+	return x87_pending(&v->x86) ? raise_vec(v, VEC_MF) : DONE_NEXT;
 }
 
 enum done exec_fnop8087(struct vcpu *v, const struct insn *i)

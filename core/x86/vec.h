@@ -18,7 +18,7 @@
 #include "core/x86/emul.h"
 
 /* The handler for D8-DF, 9B, those of 0F, 0F38, 0F3A that are neither integer nor
- * system, 0F AE, 0F 18 and 0F 0D with memory, 0F C3, and all VEX but BMI.  Called when
+ * system, 0F AE, 0F C7 /4, 0F 18 and 0F 0D with memory, 0F C3, all VEX but BMI.  Called when
  * the rest of insn is decoded; may change fields.  NULL: #UD.  Pure. */
 exec_fn *vec_lookup(struct insn *);
 

@@ -162,6 +162,22 @@ static void pending(void **state)
 	assert_int_equal(ld64(x + FX_FIP), bed->emul.start);
 }
 
+/* A state that no processor leaves (a damaged snapshot): exceptions unmasked and
+ * flagged, ES clear, or reserved bits in MXCSR.  The host survives it. */
+static void nonsense(void **state)
+{
+	u8 *x = bed->x86.xsave;
+
+	st16(x + FX_FCW, 0);
+	st16(x + FX_FSW, 0x3f);
+	assert_int_equal(bed_try(x87(0xd9, 0xe8)), VEC_MF);
+	st16(x + FX_FCW, 0xffff);
+	st16(x + FX_FSW, FSW_ES | FSW_B);
+	st32(x + FX_MXCSR, ~0u);
+	assert_int_equal(bed_try(x87(0xd9, 0xe8)), -1);
+	assert_int_equal(bed_try(bed_insn(MAP_0F, 0, 0x58, 1, 2)), -1); /* ADDPS */
+}
+
 static void enabling(void **state)
 {
 	u64 cr0 = bed->x86.cr0;
@@ -209,7 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
-		T(results), T(pending), T(enabling), T(flags), T(faults),
+		T(results), T(pending), T(nonsense), T(enabling), T(flags), T(faults),
 	};
 	return cmocka_run_group_tests_name("x87", tests, NULL, NULL);
 }
