@@ -46,11 +46,11 @@ unsigned vec_msize(const struct insn *i)
 
 /* Legacy forms want their 16 bytes aligned unless they are known for not doing so,
  * VEX forms only if they are. */
-static bool wants_alignment(const struct insn *i, unsigned n)
+static bool wants_alignment(const struct insn *i)
 {
 	unsigned flags = vec_row(i)->flags;
 
-	return n >= 16 && (flags & V_ALIGN || (!is_vex(i) && !(flags & V_UNAL)));
+	return flags & V_ALIGN || (!is_vex(i) && !(flags & V_UNAL));
 }
 
 /* A misaligned operand is #GP even where the segment would have it #SS. */
@@ -59,7 +59,7 @@ static bool misaligned(const struct vcpu *v, const struct insn *i, unsigned n)
 	bool has_base = v->emul.mode != MODE_64 || i->seg == FS || i->seg == GS;
 	u64 base = has_base ? v->x86.seg[i->seg].base : 0;
 
-	return wants_alignment(i, n) && ((base + ea(v, i)) & (n - 1));
+	return n >= 16 && wants_alignment(i) && ((base + ea(v, i)) & (n - 1));
 }
 
 enum done vec_linear(struct vcpu *v, const struct insn *i, unsigned n, unsigned access, u64 *lin)
@@ -107,6 +107,7 @@ static bool write16(struct vcpu *v, u64 lin, const u8 *from)
 enum done vec_fetch(struct vcpu *v, const struct insn *i, unsigned n)
 {
 	struct vec_buf *b = &v->emul.native->src;
+	const struct tlb_entry *e;
 	u8 wide[32];
 	enum done done;
 	u64 lin;
@@ -117,10 +118,16 @@ enum done vec_fetch(struct vcpu *v, const struct insn *i, unsigned n)
 		return fetch_small(v, lin, n, b) ? DONE_NEXT : mem_done(v);
 	if (n == 16)
 		return read16(v, lin, b->low) ? DONE_NEXT : mem_done(v);
+	e = tlb_entry(v, lin);
+	if (tlb_hit(e->read, lin, 32)) {
+		copy16(b->low, tlb_host(e, lin));
+		copy16(b->high, tlb_host(e, lin + 16));
+		return DONE_NEXT;
+	}
 	if (!mem_read_bytes(v, lin, wide, 32))
 		return mem_done(v);
-	memcpy(b->low, wide, 16);
-	memcpy(b->high, wide + 16, 16);
+	copy16(b->low, wide);
+	copy16(b->high, wide + 16);
 	return DONE_NEXT;
 }
 
@@ -156,11 +163,26 @@ enum done vec_unchecked(struct vcpu *v, const struct insn *i, exec_fn *f)
 	return done;
 }
 
+/* Sixteen bytes in RAM need no copy: they are read once, by a stub or by ld64(). */
+static const u8 *direct(struct vcpu *v, const struct insn *i)
+{
+	u64 a = ea_sum(v, i);
+	const struct tlb_entry *e = tlb_entry(v, a);
+
+	if (!(i->flags & INSN_FLAT) || !tlb_hit(e->read, a, 16) || misaligned(v, i, 16))
+		return NULL;
+	return tlb_host(e, a);
+}
+
 enum done vec_rm(struct vcpu *v, const struct insn *i, const u8 **p)
 {
 	if (is_mem(i)) {
+		unsigned n = vec_msize(i);
+
+		if (n == 16 && (*p = direct(v, i)))
+			return DONE_NEXT;
 		*p = v->emul.native->src.low;
-		return vec_fetch(v, i, vec_msize(i));
+		return vec_fetch(v, i, n);
 	}
 	*p = xmm(v, i->rm);
 	return DONE_NEXT;
@@ -174,26 +196,51 @@ static void copy_register(u8 *to, const u8 *from)
 	copy16(to + VEC_HIGH, from + VEC_HIGH);
 }
 
+/* Loading MXCSR costs more than most instructions, and its control bits are nearly
+ * always what the host's are.  Then the stub runs with the host's, provided that
+ * no flag is up there that the guest has not up (known) as well. */
+static u32 mxcsr_get(void)
+{
+	u32 x;
+
+	__asm__ volatile("stmxcsr %0" : "=m"(x) : : "memory");
+	return x;
+}
+static void mxcsr_set(u32 x)
+{
+	__asm__ volatile("ldmxcsr %0" : : "m"(x) : "memory");
+}
+
+/* Runs a stub with these control bits; the flags raised, known ones perhaps among them. */
+static u32 run_with(struct vcpu *v, u32 control, u32 known, stub_fn *stub, u8 *d, const u8 *s1,
+		    const u8 *s2, u8 *s0)
+{
+	u32 host = mxcsr_get(), out;
+
+	if (((host ^ control) & ~(u32)MXCSR_FLAGS) || (host & MXCSR_FLAGS & ~known))
+		mxcsr_set(control);
+	stub(d, s1, s2, s0, &v->emul.native->io);
+	out = mxcsr_get();
+	if ((host ^ out) & ~(u32)MXCSR_FLAGS)
+		mxcsr_set(host);
+	return out & MXCSR_FLAGS;
+}
+
 /* Runs a stub on t with all exceptions masked; the flags it raises.  An unmasked
  * underflow is every tiny result, not only an inexact one; flushing to zero makes
  * the CPU tell, on a copy. */
 static u32 flags_of(struct vcpu *v, stub_fn *stub, struct vec_buf *t, const u8 *s1, const u8 *s2,
 		    u8 *s0)
 {
-	struct stub_io *io = &v->emul.native->io;
 	u32 mx = ld32(v->x86.xsave + FX_MXCSR), raised = 0;
 	u32 in = (mx & MXCSR_VALID & ~MXCSR_FLAGS) | MXCSR_MASKS;
 	struct vec_buf flushed = *t;
 
 	if (!(mx & MX_UM)) {
-		io->mxcsr = in | MX_FTZ;
-		stub(&flushed, s1, s2, s0, io);
-		raised = io->mxcsr & MX_UE;
+		raised = run_with(v, in | MX_FTZ, 0, stub, flushed.low, s1, s2, s0) & MX_UE;
 		in &= ~(u32)MX_FTZ;
 	}
-	io->mxcsr = in;
-	stub(t, s1, s2, s0, io);
-	raised |= io->mxcsr & MXCSR_FLAGS;
+	raised |= run_with(v, in, 0, stub, t->low, s1, s2, s0);
 	if (raised & ~(mx >> 7) & MX_PRE)
 		raised &= MX_PRE; /* found before anything was computed */
 	return raised;
@@ -279,19 +326,17 @@ static enum done run_unmasked(struct vcpu *v, const struct insn *i, stub_fn *stu
 static enum done run(struct vcpu *v, const struct insn *i, stub_fn *stub, u8 *d, const u8 *s1,
 		     const u8 *s2, u8 *s0)
 {
-	struct stub_io *io = &v->emul.native->io;
-	u32 mx;
+	u32 mx, raised;
 
 	if (!(vec_row(i)->flags & V_FP)) {
-		stub(d, s1, s2, s0, io);
+		stub(d, s1, s2, s0, &v->emul.native->io);
 		return DONE_NEXT;
 	}
 	mx = ld32(v->x86.xsave + FX_MXCSR);
 	if ((mx & MXCSR_MASKS) != MXCSR_MASKS)
 		return run_unmasked(v, i, stub, d, s1, s2, s0);
-	io->mxcsr = mx & MXCSR_VALID & ~MXCSR_FLAGS;
-	stub(d, s1, s2, s0, io);
-	st32(v->x86.xsave + FX_MXCSR, mx | (io->mxcsr & MXCSR_FLAGS));
+	raised = run_with(v, mx & MXCSR_VALID & ~MXCSR_FLAGS, mx, stub, d, s1, s2, s0);
+	st32(v->x86.xsave + FX_MXCSR, mx | raised);
 	return DONE_NEXT;
 }
 

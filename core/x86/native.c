@@ -3,8 +3,8 @@
  * Registers in a stub: RDI, RSI, RDX, RCX point to d, s1, s2, s0, R8 to struct
  * stub_io; vector 0 is s0, 1 is d, 2 is s1, 3 is s2; MM1 and MM3 likewise; RAX is
  * the general register.  Everything used is the caller's to lose.  A stub leaves the
- * host's MXCSR and x87 state as they were, the x87 stack empty, the upper halves
- * of the YMM registers clean. */
+ * host's x87 state as it was, its stack empty, and the upper halves of the YMM
+ * registers clean.  Vector stubs compute with the MXCSR they are called with. */
 #include "core/x86/native.h"
 #include "core/host.h"
 #include "core/x86/vec.h"
@@ -113,17 +113,6 @@ static void flags_out(struct code *c)
 }
 static void gpr_in(struct code *c) { PUT(c, 0x49, 0x8b, 0x40, IO(gpr)); }   /* MOV RAX, [R8+] */
 static void gpr_out(struct code *c) { PUT(c, 0x49, 0x89, 0x40, IO(gpr)); }
-
-static void mxcsr_in(struct code *c)
-{
-	PUT(c, 0x41, 0x0f, 0xae, 0x58, IO(host_mxcsr)); /* STMXCSR */
-	PUT(c, 0x41, 0x0f, 0xae, 0x50, IO(mxcsr));      /* LDMXCSR */
-}
-static void mxcsr_out(struct code *c)
-{
-	PUT(c, 0x41, 0x0f, 0xae, 0x58, IO(mxcsr));
-	PUT(c, 0x41, 0x0f, 0xae, 0x50, IO(host_mxcsr));
-}
 
 /* reg, [vvvv,] rm; legacy forms read the destination, VEX forms may name a fourth. */
 static void vector_op(struct code *c, u32 key, const struct vec_op *o)
@@ -242,11 +231,7 @@ static void vector_stub(struct code *c, u32 key)
 {
 	const struct vec_op *o = &vec_ops[key & KEY_ROW];
 
-	if (o->flags & V_FP)
-		mxcsr_in(c);
 	body(c, key, o);
-	if (o->flags & V_FP)
-		mxcsr_out(c);
 	if (key & KEY_L)
 		PUT(c, 0xc5, 0xf8, 0x77); /* VZEROUPPER */
 }

@@ -87,7 +87,6 @@ bool vec_offered(const struct vcpu *, u32 key);
 
 /* What a stub takes and gives besides vectors. */
 struct stub_io {
-	u32 mxcsr;              /* in: to compute with; out: with the flags raised */
 	u32 host_mxcsr;         /* the stub's own */
 	u64 gpr, gpr2;          /* general registers; gpr in or out, gpr2 in */
 	u64 flags;              /* the six arithmetic ones in; all that came out */
