@@ -104,6 +104,7 @@ void virtio_reset(struct dev *);
 u8 virtio_status(const struct dev *);
 void virtio_check(struct dev *);        /* a legal request; bad() when it fails */
 void kick(const struct dev *, unsigned q);
+u32 net_question(const struct dev *, u8 *frame); /* that the network answers; its length */
 void queue_offer(struct queue *, u16 head);
 static inline volatile struct desc *descs(const struct queue *q)
 {

@@ -214,8 +214,8 @@ static void check_blk(struct dev *d)
 			    (unsigned long long)sector);
 }
 
-/* Asks by ARP for 10.0.2.2, which is libslirp's, and waits for any answer. */
-static void arp(const struct dev *d, u8 *f)
+/* Asks by ARP for 10.0.2.2, which is libslirp's, whose answer is the next frame. */
+u32 net_question(const struct dev *d, u8 *f)
 {
 	static const u8 body[28] = { 0, 1, 8, 0, 6, 4, 0, 1, [14] = 10, 0, 2, 15, [24] = 10, 0, 2, 2 };
 
@@ -226,6 +226,7 @@ static void arp(const struct dev *d, u8 *f)
 		f[FRAME_HEADER + 6 + i] = f[FRAME_HEADER + 22 + i] = (u8)bar_read(d, d->config + i, 1);
 	f[FRAME_HEADER + 12] = 8;
 	f[FRAME_HEADER + 13] = 6;
+	return FRAME_HEADER + 42;
 }
 
 static void check_net(struct dev *d)
@@ -233,7 +234,7 @@ static void check_net(struct dev *d)
 	struct queue *rx = &d->q[0];
 	u8 *f = (u8 *)d->heap;
 	u64 t = 0, asked = 0;
-	u32 len;
+	u32 len, question = net_question(d, f);
 
 	while ((u16)(rx->idx - rx->seen) < 8) {
 		unsigned i = rx->idx % 8;
@@ -242,10 +243,9 @@ static void check_net(struct dev *d)
 		queue_offer(rx, (u16)i);
 	}
 	kick(d, 0);
-	arp(d, f);
 	while (!used(rx, &len)) {
 		if (now() - asked > 300000000) {
-			set(&d->q[1], 0, d->heap, FRAME_HEADER + 42, 0);
+			set(&d->q[1], 0, d->heap, question, 0);
 			queue_offer(&d->q[1], 0);
 			wait(d, 1);
 			asked = now();
