@@ -50,16 +50,17 @@ def monitors_own(pid):
 class Machine:
     """lodge with the guest, watched: its words with their times, its size."""
 
-    def __init__(self, kernel, folder, cmdline, cpus):
+    def __init__(self, kernel, folder, cmdline, cpus, program=LODGE, env=None):
         disks = [folder / "virtio.img", folder / "nvme.img"]
         for d in disks:
             with open(d, "wb") as f:
                 f.truncate(8 << 20)
         self.p = subprocess.Popen(
-            [LODGE, "run", "--kernel", kernel, "--append", cmdline, "-m", "64M", "-c", str(cpus),
+            [program, "run", "--kernel", kernel, "--append", cmdline, "-m", "64M", "-c", str(cpus),
              "--disk", disks[0], "--disk", f"{disks[1]},if=nvme", "--net", "user",
              "--test-devices", "--no-reboot", "--console", "none"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=dict(os.environ, **(env or {})))
         self.said, self.sizes = [], []
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -116,6 +117,32 @@ def test_one_vcpu(vfuzz, tmp_path, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_vcpus(vfuzz, tmp_path, seed):
     go(vfuzz, tmp_path, seed, 2)
+
+
+def sanitized(kind):
+    """A lodge built with a sanitizer."""
+    folder = "build/gcc-san" + ("thread" if kind == "thread" else "")
+    subprocess.run(["make", "-s", "-j2", "-C", TOP, f"SAN={kind}", f"{folder}/lodge"], check=True)
+    return TOP / folder / "lodge"
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_addresses_and_arithmetic(vfuzz, tmp_path, cpus):
+    m = Machine(vfuzz, tmp_path, f"seed=21 rounds={ROUNDS} ops=250 cpus={cpus}", cpus,
+                sanitized("1"))
+    out = m.run(timeout=300)
+    assert m.p.returncode == GOOD, out + "\n".join(s for _, s in m.said)
+
+
+def test_races(vfuzz, tmp_path):
+    """Guest memory is the guest's to race for; nothing else may be raced for."""
+    m = Machine(vfuzz, tmp_path, "seed=22 rounds=16 ops=60 cpus=2", 2, sanitized("thread"),
+                {"TSAN_OPTIONS": f"log_path={tmp_path}/race history_size=5 exitcode=0"})
+    out = m.run(timeout=300)
+    reports = "".join(p.read_text(errors="replace") for p in tmp_path.glob("race.*"))
+    races = [r for r in reports.split("=" * 18) if "WARNING" in r and "memfd:lodge-ram" not in r]
+    assert not races, races[0]
+    assert m.p.returncode == GOOD, out
 
 
 def test_operations_are_the_seeds(vfuzz, tmp_path):
