@@ -1,10 +1,10 @@
 # The emulator against the CPU this runs on.
 #   make oracle                 builds it
-#   make test-cpu               1,000,000 trials in 64-bit mode, then 32- and 16-bit mode
+#   make test-cpu               2,000,000 trials in 64-bit mode, then 32- and 16-bit mode
 #   make test-cpu N=1000000000  as many as time allows; SEED= for other ones
 # Not with SAN=1: the sanitizer's shadow memory lies where trials reach.
 .PHONY: oracle test-cpu
-N ?= 1000000
+N ?= 2000000
 SEED ?= 1
 ZYDIS := $(if $(wildcard /usr/include/Zydis/Zydis.h),yes)
 CPU_OBJ := $(addprefix $B/tests/cpu/,oracle.o gen.o form.o tables.o real.o known.o emulated.o stub.o)
