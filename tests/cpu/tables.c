@@ -59,6 +59,7 @@ static const struct rule left_out[] = {
 	{M_38, 0xd8, 0xd8, ANY, EITHER, 2, ALL, "AES key locker: not offered"},
 	{M_38, 0xdc, 0xdf, ANY, EITHER, 2, ALL, "AES key locker: not offered"},
 	{M_38, 0xfa, 0xfb, ANY, EITHER, 2, ALL, "AES key locker: not offered"},
+	{M_3A, 0xf0, 0xf0, ANY, EITHER, 2, ALL, "HRESET: not offered"},
 	{M_VEX2, 0x49, 0x4b, ANY, EITHER, ANY, ALL, "AMX: not offered"},
 	{M_VEX2, 0x5c, 0x5e, ANY, EITHER, ANY, ALL, "AMX: not offered"},
 	{M_VEX2, 0x6c, 0x6c, ANY, EITHER, ANY, ALL, "AMX: not offered"},
