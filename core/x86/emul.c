@@ -26,6 +26,7 @@ void emul_fini(struct vcpu *v)
 void emul_sync_in(struct vcpu *v)
 {
 	v->x86.zero = 0;
+	vec_sync_in(&v->x86);
 	rflags_set(v, v->x86.rflags);
 	seg_mode(v);
 	tlb_flush_all(v);

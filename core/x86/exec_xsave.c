@@ -21,6 +21,16 @@ void vec_reset(struct x86 *x)
 	st64(x->xsave + XSAVE_HDR, XCR0_X87 | XCR0_SSE | XCR0_AVX);
 }
 
+void vec_sync_in(struct x86 *x)
+{
+	u8 *bv = x->xsave + XSAVE_HDR;
+
+	if (!(ld64(bv) & XCR0_AVX))
+		memset(x->xsave + XSAVE_YMM, 0, YMM_SIZE);
+	st64(bv, XCR0_X87 | XCR0_SSE | XCR0_AVX);
+	st32(x->xsave + FX_MXCSR, ld32(x->xsave + FX_MXCSR) & MXCSR_VALID);
+}
+
 static bool all_zero(const u8 *p, unsigned n)
 {
 	u64 any = 0;

@@ -1,6 +1,7 @@
 /* System instructions: control, debug and segment registers, flags, ports, fast
  * system calls (SDM vol. 2, each instruction's page). */
 #include "core/x86/sys.h"
+#include "core/x86/vec.h"
 #include "core/dev/irqchips.h"
 #include "core/x86/exec.h"
 #include "core/x86/far.h"
@@ -503,7 +504,7 @@ static enum done xgetbv(struct vcpu *v)
 	if (!(v->x86.cr4 & CR4_OSXSAVE))
 		return raise_ud(v);
 	if (n == 1 && cpuid_has(v, FEAT_XGETBV1))
-		val &= ld64(v->x86.xsave + XSAVE_HDR) | XCR0_X87;
+		val &= xsave_in_use(&v->x86);
 	else if (n)
 		return raise_gp(v);
 	v->x86.r[RAX] = (u32)val;

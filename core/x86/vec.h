@@ -29,6 +29,9 @@ void vec_fini(struct vcpu *);
 /* xsave as after power-on (SDM vol. 3, table 10-1): FCW 40H, MXCSR 1F80H. */
 void vec_reset(struct x86 *);
 
+/* xsave came from outside: from here on all of it is valid, whatever its header said. */
+void vec_sync_in(struct x86 *);
+
 /* XINUSE: the components (XCR0_*) that are not in their initial state. */
 u64 xsave_in_use(const struct x86 *);
 /* The size CPUID 0xD.0 EBX (compact false: standard form, what XCR0 enables) and

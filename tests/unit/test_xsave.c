@@ -166,6 +166,21 @@ static void refused(void **state)
 	assert_int_equal(bed_try(insn(FXSAVE, 1, AT)), VEC_NM);
 }
 
+/* What a header of another engine says is made true. */
+static void foreign(void **state)
+{
+	u8 *x = bed->x86.xsave;
+
+	memset(x + XSAVE_YMM, 0x55, 256);
+	st64(x + XSAVE_HDR, XCR0_X87 | XCR0_SSE);
+	emul_sync_in(bed);
+	assert_int_equal(ld64(x + XSAVE_YMM), 0);
+	assert_int_equal(ld64(x + XSAVE_HDR), 7);
+	memset(x + XSAVE_YMM, 0x55, 256);
+	emul_sync_in(bed);
+	assert_int_equal(xsave_in_use(&bed->x86), XCR0_AVX);
+}
+
 /* Faults come before the first byte; the image fits the end of memory exactly. */
 static void edge(void **state)
 {
@@ -185,7 +200,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
-		T(results), T(refused), T(edge),
+		T(results), T(refused), T(foreign), T(edge),
 	};
 	return cmocka_run_group_tests_name("xsave", tests, NULL, NULL);
 }
