@@ -184,7 +184,7 @@ enum done op_enter(struct vcpu *v, const struct insn *i)
 	if (!seg_linear(v, SS, sp & stack_mask(v), size, ACC_WRITE, &a) ||
 	    !mem_probe(v, a, size, ACC_WRITE))
 		return mem_done(v);
-	reg_set(v, RBP, size, size == 2 || v->emul.long64 ? frame : frame & stack_mask(v));
+	reg_set(v, RBP, size, frame);
 	stack_set(v, sp);
 	return DONE_NEXT;
 }

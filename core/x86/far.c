@@ -588,12 +588,13 @@ static enum done iret_to_vm(struct vcpu *v, struct stack *s, u64 rip, u64 cs, u6
 static enum done iret_protected(struct vcpu *v, unsigned osize)
 {
 	bool wide = v->emul.long64;
-	u64 rip, sel, flags, sp, sssel, mask = iret_mask(v, osize);
+	u64 rip, sel, flags, sp, sssel, first, mask = iret_mask(v, osize);
 	struct seg cs, ss = v->x86.seg[SS];
 	struct stack s;
 	unsigned cpl;
 
 	stack_here(v, &s);
+	first = s.flat ? s.sp : (u32)v->x86.r[RSP];
 	if (!stack_pop(v, &s, osize, &rip) || !pop_selector(v, &s, osize, &sel) ||
 	    !stack_pop(v, &s, osize, &flags))
 		return mem_done(v);
@@ -611,6 +612,10 @@ static enum done iret_protected(struct vcpu *v, unsigned osize)
 	if (wide || cpl > v->emul.cpl) {
 		return_commit(v, &cs, rip, cpl, &ss, sp);
 	} else {
+		if (code_is64(v, &cs)) { /* as in far_ret */
+			s.mask = ~0ull;
+			s.sp = first + 3 * osize;
+		}
 		stack_commit(v, &s);
 		code_commit(v, &cs, rip, cpl);
 	}
