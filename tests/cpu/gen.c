@@ -262,9 +262,13 @@ static unsigned tail(struct rnd *r, u8 *p)
 static void emit(struct rnd *r, struct trial *t, const struct cell *c)
 {
 	u8 b[40];
+	static const u8 again[] = {0x66, 0x67, 0x2e, 0x3e, 0x64, 0x36, 0xf2, 0xf3};
 	unsigned n;
 	bool vex = c->map >= M_VEX1;
 	n = prefixes(r, b, c);
+	if (pct(r, 1)) /* more of them, up to what is too long */
+		for (unsigned k = below(r, 14); k; k--)
+			b[n++] = PICK(r, again);
 	if (t->mode == 64 && pct(r, vex ? 1 : 55)) {
 		b[n++] = 0x40 | (pct(r, 60) ? below(r, 16) : 8);
 		if (pct(r, 2)) /* in front of another prefix: does not count */
@@ -334,6 +338,8 @@ static void aim(struct rnd *r, struct trial *t, u64 want)
 {
 	struct form *f = &t->form;
 	u64 d = want - effective(t);
+	if (!f->len) /* cut off: there may be no place for the displacement */
+		return;
 	if (f->base < 16 && !(f->index == f->base && f->scale)) {
 		t->in.r[f->base] += f->index == f->base ? d / 2 : d;
 	} else if (f->index < 16 && f->base >= 16) {
@@ -519,7 +525,7 @@ static void selectors_in_use(struct rnd *r, struct trial *t)
 	const struct form *f = &t->form;
 	unsigned size = f->osize == 2 ? 2 : f->osize;
 	u8 *p = t->poke[0].b;
-	if (f->map == M_1B && (f->op == 0x9a || f->op == 0xea) && f->imm_len >= 4) {
+	if (f->map == M_1B && (f->op == 0x9a || f->op == 0xea) && f->len) {
 		u16 sel = selector(r);
 		u64 at = landing(r, sel);
 		memcpy(t->bytes + f->imm_at, &at, f->imm_len - 2);

@@ -179,6 +179,8 @@ const char *skip_after(const struct trial *t, const struct outcome *n, const str
 	if ((n->vec == VEC_PF && n->err & PF_I && e->vec == VEC_UD) ||
 	    (e->vec == VEC_PF && e->err & PF_I && n->vec == VEC_UD))
 		return "undefined, but fetched into nothing first: by machine";
+	if ((!t->form.len || t->form.len >= 14) && (n->vec == VEC_UD || e->vec == VEC_UD))
+		return "undefined and too long";
 	if (t->mode == 16 && t->has_ea && accesses_many(t) && t->ea_off > 0x10000 - 1024 &&
 	    t->ea_off < 0x10000)
 		return "across the end of 64 KiB, piece by piece: by machine";
