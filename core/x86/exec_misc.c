@@ -84,11 +84,13 @@ enum done op_bound(struct vcpu *v, const struct insn *i)
 
 	if (!seg_linear(v, i->seg, ea(v, i), 2 * size, ACC_READ, &a))
 		return DONE_FAULT;
-	if (!mem_read(v, a, size, &low) || !mem_read(v, a + size, size, &high))
+	if (!mem_read(v, a, size, &low))
 		return mem_done(v);
-	if (x < (s64)sext(low, size) || x > (s64)sext(high, size))
+	if (x < (s64)sext(low, size)) /* the other bound is not looked at */
 		return raise_vec(v, VEC_BR);
-	return DONE_NEXT;
+	if (!mem_read(v, a + size, size, &high))
+		return mem_done(v);
+	return x > (s64)sext(high, size) ? raise_vec(v, VEC_BR) : DONE_NEXT;
 }
 
 /* Always succeeds: CF set, the other flags clear. */
