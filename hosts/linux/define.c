@@ -221,6 +221,45 @@ static void syntax(struct reader *r, struct fy_diag *diag)
 		wrong(r, 1, 1, "not YAML");
 }
 
+/* The length of the character at p: well-formed UTF-8 (Unicode 15, table 3-7) that YAML
+ * allows (1.2.2, 5.1), or 0. */
+static unsigned character(const u8 *p, size_t n)
+{
+	unsigned len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 :
+		       p[0] < 0xf5 ? 4 : 0;
+	u32 c = len == 1 ? p[0] : p[0] & (0x7fu >> len);
+
+	if (len > n)
+		return 0;
+	for (unsigned i = 1; i < len; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (p[i] & 0x3f);
+	}
+	if (c < 0x20 ? c != '\t' && c != '\n' && c != '\r' : c >= 0x7f && c < 0xa0 && c != 0x85)
+		return 0;
+	return c >= 0xd800 && (c < 0xe000 || c > 0x10ffff) ? 0 : len == 3 && c < 0x800 ? 0 :
+	       len == 4 && c < 0x10000 ? 0 : len;
+}
+
+/* The library does not get along with everything; this much is ours to judge. */
+static bool is_text(struct reader *r)
+{
+	const u8 *p = r->text.p, *end = p + r->text.n;
+	int line = 1, column = 1;
+
+	for (unsigned n; p < end; p += n, column++) {
+		n = character(p, (size_t)(end - p));
+		if (!n) {
+			wrong(r, line, column, "byte 0x%02x: this is no text in UTF-8", *p);
+			return false;
+		}
+		if (*p == '\n')
+			line++, column = 0;
+	}
+	return true;
+}
+
 static void parse(struct reader *r)
 {
 	struct fy_diag_cfg cfg;
@@ -253,7 +292,7 @@ int definition_read(struct definition *d, const char *file)
 	if (!err && f.data.n > MiB)
 		err = fail(E_INVAL, "%s: %zu bytes are no definition", file, f.data.n);
 	r.text = f.data;
-	if (!err)
+	if (!err && is_text(&r))
 		parse(&r);
 	file_close(&f);
 	return err ? err : r.err;

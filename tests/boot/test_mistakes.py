@@ -147,6 +147,12 @@ class TestDefinitions:
         r = self.check(lodge, tmp_path, "memory: [1G\ncpus: 2\n")
         assert r.returncode == 125 and "web.yaml:" in r.stderr
 
+    def test_not_text(self, lodge, tmp_path):
+        f = tmp_path / "web.yaml"
+        f.write_bytes(b"cpus: 2\n%pub\x8esh: 1\n")  # hangs libfyaml
+        r = lodge("check", f)
+        assert r.returncode == 125 and "web.yaml:2:5: byte 0x8e: this is no text in UTF-8" in r.stderr
+
     def test_every_error_is_told(self, lodge, tmp_path):
         r = self.check(lodge, tmp_path, "cpu: 2\nmemory: x\nno-reboot: 3\n")
         assert r.stderr.count("web.yaml:") == 3

@@ -1,6 +1,6 @@
 # The fuzzers: every tests/fuzz/fuzz_X.c, linked with the core and the unit tests' place,
 # becomes build/fuzz/fuzz_X.  Seeds are in tests/fuzz/corpus/X; what a run adds goes to
-# build/fuzz/corpus/X.  One alone: make fuzz FUZZ="chips" FUZZ_SECONDS=600
+# build/fuzz/corpus/X.  As many run at a time as there are CPUs.  One alone: make fuzz FUZZ="chips" FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 30
 FUZZ ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_CC ?= clang
@@ -19,6 +19,10 @@ $F/engines/%.o: engines/%.c
 	@mkdir -p $(@D)
 	$(call fuzz_say,CC)
 	$Q$(FUZZ_CC) $(FUZZ_CFLAGS) $(FUZZ_FREE) -c -o $@ $<
+$F/hosts/%.o: hosts/%.c
+	@mkdir -p $(@D)
+	$(call fuzz_say,CC)
+	$Q$(FUZZ_CC) $(FUZZ_CFLAGS) -D_GNU_SOURCE $(PKG_CFLAGS) -c -o $@ $<
 $F/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(call fuzz_say,CC)
@@ -32,17 +36,15 @@ $F/libpending.a: $(patsubst %.c,$F/%.o,$(wildcard tests/unit/pending.c))
 $F/fuzz_%: $F/tests/fuzz/fuzz_%.o $F/tests/unit/fake.o $F/libcore.a $F/libpending.a
 	$(call fuzz_say,LD)
 	$Q$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
-		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lpthread
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(FUZZ_LIBS) -lcmocka -lpthread
+$F/fuzz_yaml: $(patsubst %,$F/hosts/linux/%.o,define file options)
+$F/fuzz_yaml: FUZZ_LIBS = -lfyaml
 
 .SECONDARY: $(patsubst %,$F/tests/fuzz/fuzz_%.o,$(FUZZ)) $F/tests/unit/fake.o
-.PHONY: fuzz fuzz-build
+.PHONY: fuzz fuzz-build fuzz-run
 fuzz-build: $(FUZZ:%=$F/fuzz_%)
-fuzz: fuzz-build
-	@set -e; for f in $(FUZZ); do \
-		mkdir -p $F/corpus/$$f tests/fuzz/corpus/$$f; \
-		echo "fuzz $$f for $(FUZZ_SECONDS) s"; \
-		$F/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
-			-artifact_prefix=$F/$$f- $F/corpus/$$f tests/fuzz/corpus/$$f \
-			> $F/$$f.log 2>&1 || { tail -60 $F/$$f.log; exit 1; }; \
-		tail -1 $F/$$f.log; \
-	done
+fuzz-run:
+	@printf '%s\n' $(FUZZ) | xargs -P "$$(nproc)" -n 1 tests/fuzz/run $F $(FUZZ_SECONDS)
+fuzz:
+	@$(MAKE) --no-print-directory -j2 fuzz-build
+	@$(MAKE) --no-print-directory fuzz-run
