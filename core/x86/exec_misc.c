@@ -82,13 +82,12 @@ enum done op_bound(struct vcpu *v, const struct insn *i)
 	s64 x = (s64)sext(v->x86.r[i->reg], size);
 	u64 a, low, high;
 
-	if (!seg_linear(v, i->seg, ea(v, i), 2 * size, ACC_READ, &a))
-		return DONE_FAULT;
-	if (!mem_read(v, a, size, &low))
+	if (!seg_linear(v, i->seg, ea(v, i), size, ACC_READ, &a) || !mem_read(v, a, size, &low))
 		return mem_done(v);
 	if (x < (s64)sext(low, size)) /* the other bound is not looked at */
 		return raise_vec(v, VEC_BR);
-	if (!mem_read(v, a + size, size, &high))
+	if (!seg_linear(v, i->seg, (ea(v, i) + size) & ea_mask(i->asize), size, ACC_READ, &a) ||
+	    !mem_read(v, a, size, &high))
 		return mem_done(v);
 	return x > (s64)sext(high, size) ? raise_vec(v, VEC_BR) : DONE_NEXT;
 }
