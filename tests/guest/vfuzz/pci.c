@@ -8,26 +8,6 @@ struct dev devs[DEVICES];
 unsigned ndevs;
 u64 ecam;
 
-u64 mmio_read(u64 at, unsigned size)
-{
-	switch (size) {
-	case 1: return *(volatile u8 *)at;
-	case 2: return *(volatile u16 *)at;
-	case 4: return *(volatile u32 *)at;
-	}
-	return *(volatile u64 *)at;
-}
-
-void mmio_write(u64 at, unsigned size, u64 val)
-{
-	switch (size) {
-	case 1: *(volatile u8 *)at = (u8)val; break;
-	case 2: *(volatile u16 *)at = (u16)val; break;
-	case 4: *(volatile u32 *)at = (u32)val; break;
-	case 8: *(volatile u64 *)at = val; break;
-	}
-}
-
 u64 cfg_read(const struct dev *d, unsigned at, unsigned size)
 {
 	return mmio_read(ecam + d->slot * 0x8000ull + at, size);

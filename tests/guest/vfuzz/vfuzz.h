@@ -17,7 +17,7 @@
 #ifndef VFUZZ_H
 #define VFUZZ_H
 
-#include "core/base.h"
+#include "tests/guest/bare/bare.h"
 
 #define HOME 0x200000ull
 #define HOME_LEN 0x40000ull
@@ -71,14 +71,7 @@ extern unsigned ndevs;
 extern u64 ecam, ram_end;
 extern u64 ops[2];               /* operations of each CPU */
 
-/* ---- lib.c */
-void put(const char *format, ...) printf_like(1, 2);
-_Noreturn void end(bool good);
-_Noreturn void bad(const char *format, ...) printf_like(1, 2);
-u64 now(void);                   /* the time stamp counter */
-bool patient(u64 *since);        /* false when it took too long */
-void pause(void);
-
+/* ---- chance.c */
 struct rnd { u64 s; };
 void rnd_seed(struct rnd *, u64 seed, u64 stream, u64 n);
 u64 rnd(struct rnd *);
@@ -92,8 +85,6 @@ u32 length(struct rnd *);
 void pci_find(void);
 u64 cfg_read(const struct dev *, unsigned at, unsigned size);
 void cfg_write(const struct dev *, unsigned at, unsigned size, u64 val);
-u64 mmio_read(u64 at, unsigned size);
-void mmio_write(u64 at, unsigned size, u64 val);
 u64 bar_read(const struct dev *, u32 at, unsigned size);
 void bar_write(const struct dev *, u32 at, unsigned size, u64 val);
 void pci_restore(const struct dev *);  /* BARs, command, MSI-X: as they were */

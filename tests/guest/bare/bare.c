@@ -1,5 +1,5 @@
-/* Words, the end, time, and what the seed decides. */
-#include "tests/guest/vfuzz/vfuzz.h"
+/* Words, the end, time, exceptions, the other CPUs. */
+#include "tests/guest/bare/bare.h"
 
 enum { DEBUGCON = 0xe9, DEBUG_EXIT = 0xf4, GOOD = 0x10, BAD = 0x11 };
 
@@ -14,7 +14,7 @@ static void text(const char *s)
 		out8(DEBUGCON, (u8)*s);
 }
 
-static void number(u64 n, unsigned base)
+static void digits(u64 n, unsigned base)
 {
 	char buf[24], *p = buf + sizeof(buf) - 1;
 
@@ -34,10 +34,10 @@ static void vput(const char *f, va_list ap)
 		} else if (*++f == 's') {
 			text(va_arg(ap, const char *));
 		} else if (*f == 'u') {
-			number(va_arg(ap, unsigned), 10);
+			digits(va_arg(ap, unsigned), 10);
 		} else {
 			f += 2;
-			number(va_arg(ap, unsigned long long), *f == 'x' ? 16 : 10);
+			digits(va_arg(ap, unsigned long long), *f == 'x' ? 16 : 10);
 		}
 	}
 }
@@ -131,75 +131,70 @@ bool patient(u64 *since)
 	return now() - *since < limit;
 }
 
-/* ---- chance */
+/* ---- devices */
 
-static u64 mix(u64 z) /* splitmix64's finalizer */
+u64 mmio_read(u64 at, unsigned size)
 {
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
-u64 rnd(struct rnd *r)
-{
-	return mix(r->s += 0x9e3779b97f4a7c15);
-}
-
-void rnd_seed(struct rnd *r, u64 seed, u64 stream, u64 n)
-{
-	r->s = mix(mix(mix(seed + 1) ^ stream) + n);
-}
-
-u32 below(struct rnd *r, u32 n)
-{
-	return (u32)((rnd(r) >> 32) * n >> 32);
-}
-
-u64 value(struct rnd *r)
-{
-	u64 v = rnd(r);
-
-	switch (below(r, 8)) {
-	case 0: return 0;
-	case 1: return ~0ull;
-	case 2: return 1ull << v % 64;
-	case 3: return (1ull << v % 64) - 1;
-	case 4: return v & 0xff;
-	case 5: return v & 0xffff;
-	case 6: return (v & 0xf) - 8;
+	switch (size) {
+	case 1: return *(volatile u8 *)at;
+	case 2: return *(volatile u16 *)at;
+	case 4: return *(volatile u32 *)at;
 	}
-	return v;
+	return *(volatile u64 *)at;
 }
 
-u64 address(struct rnd *r)
+void mmio_write(u64 at, unsigned size, u64 val)
 {
-	static const u64 device[] = {
-		0xa0000, 0xc0000000, 0xd0000000, 0xe0000000, 0xe0008000, 0xfec00000,
-		0xfee00000, 0xfee00300, 0xff000000, 0xfffffff0, 0x20000000000,
-	};
-	u64 v = rnd(r), off = v & 0x7fff;
-
-	if (one_in(r, 2))
-		off &= ~15ull;
-	switch (below(r, 12)) {
-	case 0: return device[v % countof(device)];
-	case 1: return 0xa0000 - off;                 /* up to the hole, and over its edge */
-	case 2: return ram_end - off;
-	case 3: return ram_end - (v & 15);
-	case 4: return -(v & 0xffff) - 1;             /* wraps */
-	case 5: return 1ull << (32 + v % 32) | ZONE;  /* good, when cut to 32 bits */
-	case 6: return devs[v % ndevs].bar + (v & 0x7ff8);
+	switch (size) {
+	case 1: *(volatile u8 *)at = (u8)val; break;
+	case 2: *(volatile u16 *)at = (u16)val; break;
+	case 4: *(volatile u32 *)at = (u32)val; break;
+	case 8: *(volatile u64 *)at = val; break;
 	}
-	return ZONE + (v >> 16) % ZONE_LEN / 16 * 16 + (one_in(r, 4) ? v & 15 : 0);
 }
 
-u32 length(struct rnd *r)
+/* ---- start */
+
+/* What follows key on the command line, or otherwise. */
+u64 number(const char *key, u64 otherwise)
 {
-	switch (below(r, 6)) {
-	case 0: return (u32)value(r);
-	case 1: return (u32)rnd(r) & 0xffff;
-	case 2: return below(r, 20);
-	case 3: return 512u << below(r, 12);
+	const char *line = (const char *)ld64((const u8 *)(u64)start_info[0] + 24);
+
+	for (; *line; line++) {
+		const char *a = line, *b = key;
+		u64 n = 0;
+
+		while (*b && *a == *b)
+			a++, b++;
+		if (*b)
+			continue;
+		for (; *a >= '0' && *a <= '9'; a++)
+			n = n * 10 + (u64)(*a - '0');
+		return n;
 	}
-	return below(r, 2048);
+	return otherwise;
+}
+
+void set_idt(void)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		u64 at = (u64)vectors + i * 16;
+
+		st64(idt + i * 16, (at & 0xffff) | 8 << 16 | 0x8eull << 40 | (at >> 16 & 0xffff) << 48);
+		st64(idt + i * 16 + 8, at >> 32);
+	}
+}
+
+/* By INIT and start-up IPIs; does not wait for it. */
+void start_cpu(u32 apic_id)
+{
+	enum { PAGE_LOW = 0x8000, INIT = 0x4500, STARTUP = 0x4600 };
+
+	memcpy((void *)PAGE_LOW, trampoline, (size_t)(trampoline_end - trampoline));
+	mmio_write(LAPIC + ICR_TO, 4, apic_id << 24);
+	mmio_write(LAPIC + ICR, 4, INIT);
+	for (u64 t = now(); now() - t < 10000000;)
+		pause();
+	mmio_write(LAPIC + ICR_TO, 4, apic_id << 24);
+	mmio_write(LAPIC + ICR, 4, STARTUP | PAGE_LOW >> 12);
 }

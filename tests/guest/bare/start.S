@@ -1,5 +1,5 @@
-/* The first instructions of both CPUs: from PVH's 32-bit entry, or from a start-up IPI's
- * real mode, to long mode on one flat map of 4 GiB; and the exceptions. */
+/* The first instructions of every CPU: from PVH's 32-bit entry, or from a start-up IPI's
+ * real mode, to long mode on one flat map of 4 GiB; exceptions and interrupts. */
 	.section .note.pvh, "a", @note
 	.long	4, 8, 18
 	.asciz	"Xen"
@@ -8,6 +8,8 @@
 	.set	CODE64, 8
 	.set	DATA, 16
 	.set	CODE32, 24
+	.set	STACK, 16384
+	.set	CPUS, 16
 
 	.text
 	.code32
@@ -15,7 +17,7 @@
 start:	cli
 	cld
 	movl	%ebx, start_info
-	movl	$stack0, %esp
+	movl	$stacks + STACK, %esp
 	/* the map: 4 tables of 512 pages of 2 MiB */
 	movl	$pds, %edi
 	movl	$0x83, %eax
@@ -39,7 +41,12 @@ other:	movw	$DATA, %ax
 	movw	%ax, %ds
 	movw	%ax, %es
 	movw	%ax, %ss
-	movl	$stack1, %esp
+	movl	$1, %eax		/* which CPU this is: they come in any order */
+	lock xaddl %eax, cpus_up
+	movl	%eax, %ebx
+	incl	%eax
+	imull	$STACK, %eax, %eax
+	leal	stacks(%eax), %esp
 	call	longmode
 	ljmp	$CODE64, $second
 
@@ -64,7 +71,8 @@ first:	call	segments
 	call	main
 	ud2
 second:	call	segments
-	call	second_main
+	movl	%ebx, %edi
+	call	other_main
 	ud2
 segments:
 	movl	$DATA, %eax
@@ -91,20 +99,20 @@ gdt_copy:
 	.long	gdt
 trampoline_end:
 
-	/* 32 exceptions: their number goes to trap(); an NMI is nothing here, as a
-	 * message-signalled interrupt may well be one */
+	/* 256 vectors: exceptions but for the NMI go to trap(), which does not return; the
+	 * others to interrupt() */
 	.code64
 	.balign	16
 	.globl vectors
 vectors:
 	.set	v, 0
-	.rept	32
+	.rept	256
 	.balign	16
-	.if	v == 2
-	iretq
-	.else
 	pushq	$v
+	.if	v < 32 && v != 2
 	jmp	trapped
+	.else
+	jmp	interrupted
 	.endif
 	.set	v, v + 1
 	.endr
@@ -113,6 +121,32 @@ trapped:
 	andq	$-16, %rsp
 	call	trap
 	ud2
+interrupted:
+	pushq	%rax
+	pushq	%rcx
+	pushq	%rdx
+	pushq	%rsi
+	pushq	%rdi
+	pushq	%r8
+	pushq	%r9
+	pushq	%r10
+	pushq	%r11
+	subq	$8, %rsp
+	movq	80(%rsp), %rdi
+	cld
+	call	interrupt
+	addq	$8, %rsp
+	popq	%r11
+	popq	%r10
+	popq	%r9
+	popq	%r8
+	popq	%rdi
+	popq	%rsi
+	popq	%rdx
+	popq	%rcx
+	popq	%rax
+	addq	$8, %rsp
+	iretq
 
 	.data
 	.balign	8
@@ -122,17 +156,18 @@ gdt_ptr:
 	.long	gdt
 	.globl idt, idt_ptr, start_info
 idt_ptr:
-	.word	32 * 16 - 1
+	.word	256 * 16 - 1
 	.quad	idt
 start_info:
 	.long	0, 0
+	.globl cpus_up
+cpus_up:
+	.long	1
 
 	.bss
 	.balign	4096
 pds:	.skip	4 * 4096
 pdpt:	.skip	4096
 pml4:	.skip	4096
-idt:	.skip	32 * 16
-	.skip	16384
-stack0:	.skip	16384
-stack1:
+idt:	.skip	256 * 16
+stacks:	.skip	CPUS * STACK

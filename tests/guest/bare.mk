@@ -1,0 +1,23 @@
+# Guests in C that stand on their own: 64-bit ELF files that start by PVH, no header but the
+# compiler's, no library, no vector registers.  tests/guest/bare is what they share;
+# build/guest/NAME.elf is made of tests/guest/NAME.
+BARE_CFLAGS := -std=c17 -O2 -g $(WARN) -m64 -ffreestanding -nostdinc -I. \
+	-isystem $(shell $(CC) -print-file-name=include) -mno-red-zone -mgeneral-regs-only \
+	-fno-pic -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -MMD -MP
+bare_obj = $(patsubst %,build/guest/%.o,$(notdir $(wildcard tests/guest/bare/*.[cS]))) \
+	$(patsubst tests/guest/%,build/guest/%.o,$(wildcard tests/guest/$(1)/*.c))
+
+build/guest/%.o: tests/guest/%
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC	$@")
+	$Q$(CC) $(BARE_CFLAGS) -c -o $@ $<
+build/guest/%.o: tests/guest/bare/%
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC	$@")
+	$Q$(CC) $(BARE_CFLAGS) -c -o $@ $<
+build/guest/vfuzz.elf: $(call bare_obj,vfuzz)
+build/guest/board.elf: $(call bare_obj,board)
+build/guest/%.elf: tests/guest/bare/bare.ld
+	$(if $(V),,@echo "  LD	$@")
+	$Q$(CC) -m64 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack \
+		-Wl,-T,$< -o $@ $(filter %.o,$^)
