@@ -1,0 +1,7 @@
+"""Whoever starts the tests in the background may have signals ignored, and a child inherits that:
+here they are as a user's terminal has them."""
+import signal
+
+for s, how in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL),
+               (signal.SIGQUIT, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_DFL)):
+    signal.signal(s, how)
