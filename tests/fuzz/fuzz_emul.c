@@ -1,9 +1,10 @@
 /* Decoder and emulator: random bytes as instructions, in a mode, with registers,
- * tables and memory of the input's choice, no devices behind ports and addresses.
+ * tables and memory of the input's choice; of devices there is the local APIC alone.
  *
  * Input: mode, control registers' free bits, flags, registers, patches to memory
  * (descriptors, gates, page tables), when interrupts come; the rest is code.
  * Nothing may crash or hang, and the state must stay one that a processor can have. */
+#include "core/dev/irqchips.h"
 #include "core/x86/emul.h"
 #include "core/x86/insn.h"
 #include "core/x86/vec.h"
@@ -217,6 +218,7 @@ static struct vcpu *machine(void)
 		return v;
 	fake_reset();
 	vm = fake_vm(1, RAM);
+	must(!lapic_init(vm));
 	v = vm->vcpu[0];
 	return v;
 }
@@ -232,7 +234,7 @@ int LLVMFuzzerTestOneInput(const u8 *p, size_t n)
 	memset(fake_ram(v->vm), 0, RAM);
 	fake_log_clear();
 	fake_now = SEC;
-	x86_reset(v);
+	vm_reset(v->vm);
 	preset(v, how & 7, how & 8);
 	choose(v, &in, how & 7);
 	patch(v->vm, &in);
