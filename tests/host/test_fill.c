@@ -6,15 +6,15 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SIZE = 3 * MiB + 77, RAM = 8 * MiB, AT = MiB + 48 };
+enum { SIZE = 5 * MiB + 77, RAM = 8 * MiB, AT = MiB + 48 };
 
 static struct host_ram ram;
 static u8 *plain;
 
-/* Data, a hole of a megabyte, data, a hole of a page, data, a hole up to the end. */
+/* Data, a hole of a megabyte, data, a hole of a page, data for two threads, a hole up to the end. */
 static bool is_hole(size_t at)
 {
-	return (at >= MiB / 2 && at < 3 * MiB / 2) || at / PAGE_SIZE == 600 || at >= 3 * MiB - 8192;
+	return (at >= MiB / 2 && at < 3 * MiB / 2) || at / PAGE_SIZE == 600 || at >= 5 * MiB - 8192;
 }
 
 static int make_sparse(const char *path)
