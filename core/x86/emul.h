@@ -6,7 +6,7 @@
  *   decode.c    bytes -> struct insn (insn.h)
  *   exec_*.c    the handlers, one file per family
  *   far.c       far transfers, gates, tasks     except.c  delivery through the IDT
- *   seg.c       descriptors and segment loads   sys.c     control, debug registers
+ *   seg.c       descriptors and segment loads   sys_*.c   system instructions
  *   msr.c cpuid.c  by table
  *   mem.c       linear memory through a TLB     walk.c    page tables
  *   native.c    vector and x87 work on the host's own CPU */

@@ -5,7 +5,7 @@
 
 #include "core/x86/insn.h"
 
-/* sys.c */
+/* sys_cr.c sys_table.c sys_msr.c sys_flags.c */
 exec_fn op_mov_from_cr, op_mov_to_cr, op_mov_from_dr, op_mov_to_dr;
 exec_fn op_grp6;        /* 0F 00: SLDT STR LLDT LTR VERR VERW */
 exec_fn op_grp7;        /* 0F 01: SGDT SIDT LGDT LIDT SMSW LMSW INVLPG and the register forms */
