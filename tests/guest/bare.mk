@@ -19,5 +19,5 @@ build/guest/vfuzz.elf: $(call bare_obj,vfuzz)
 build/guest/board.elf: $(call bare_obj,board)
 build/guest/%.elf: tests/guest/bare/bare.ld
 	$(if $(V),,@echo "  LD	$@")
-	$Q$(CC) -m64 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack \
+	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \
 		-Wl,-T,$< -o $@ $(filter %.o,$^)
