@@ -30,10 +30,9 @@ $F/tests/%.o: tests/%.c
 $F/libcore.a: $(FUZZ_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
-$F/libpending.a: $(patsubst %.c,$F/%.o,$(wildcard tests/unit/pending.c))
 	@rm -f $@
 	@ar rcs $@ $^
-$F/fuzz_%: $F/tests/fuzz/fuzz_%.o $F/tests/unit/fake.o $F/libcore.a $F/libpending.a
+$F/fuzz_%: $F/tests/fuzz/fuzz_%.o $F/tests/unit/fake.o $F/libcore.a
 	$(call fuzz_say,LD)
 	$Q$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(FUZZ_LIBS) -lcmocka -lpthread
