@@ -275,8 +275,8 @@ static enum done dot_product(struct vcpu *v, const struct insn *i, const u8 *s1,
 		if (!(i->imm >> (4 + n) & 1))
 			continue; /* not a factor: 0 * 0 raises nothing */
 		for (unsigned k = n * size; k < n * size + VEC_HIGH + 1; k += VEC_HIGH) {
-			memcpy(a.low + k, s1 + k, size);
-			memcpy(b.low + k, s2 + k, size);
+			memcpy((u8 *)&a + k, s1 + k, size); /* the high half lies behind low */
+			memcpy((u8 *)&b + k, s2 + k, size);
 		}
 	}
 	if (!stub || (done = judge(v, flags_of(v, stub, &a, a.low, b.low, NULL))) != DONE_NEXT)
