@@ -1,0 +1,107 @@
+/* Walks everything anew, by code of its own: no function that made a table is asked about it.
+ *
+ *  1. Every frame that a machine's nested tables reach is owned by that machine.  An owner is
+ *     one, so no frame is reached by two, and none of the hypervisor's by any.
+ *  2. The tables themselves are the hypervisor's frames.
+ *  3. What the engine's control blocks and maps let through is what it may (engine's audit).
+ *  4. No page of the hypervisor's own tables can be written and executed. */
+#include "hosts/metal/check.h"
+#include "hosts/metal/engines.h"
+#include "hosts/metal/frames.h"
+#include "hosts/metal/machine.h"
+#include "hosts/metal/paging.h"
+#include "hosts/metal/words.h"
+
+enum { WRONG_MAX = 10 };          /* lines; after that they are only counted */
+
+struct look {
+	const struct machine *m;
+	struct bare_audit tables;
+	u64 frames, ours, wrong;
+};
+
+static void wrong(struct look *l, const char *what, u64 at)
+{
+	if (l->wrong++ < WRONG_MAX)
+		say("lodge: check: %s: %s at %#llx", l->m ? l->m->def.name : "lodge", what, (unsigned long long)at);
+}
+
+static void leaf(struct look *l, u64 pa, u64 len)
+{
+	for (u64 a = pa; a < pa + len; a += PAGE_SIZE) {
+		l->frames++;
+		if (frame_owner(a) != OWNER_VM + l->m->id)
+			wrong(l, "reaches a frame that is not its own", a);
+	}
+}
+
+static void nested(struct look *l, u64 table, unsigned level)
+{
+	const u64 *t = (const u64 *)table;
+
+	if (frame_owner(table) != OWNER_LODGE) {
+		wrong(l, "a nested table lies where it must not", table);
+		return;
+	}
+	for (unsigned i = 0; i < 512; i++) {
+		u64 to = t[i] & PTE_ADDR;
+
+		if (!(t[i] & l->tables.present))
+			continue;
+		if (level == 1)
+			leaf(l, to, PAGE_SIZE);
+		else if (level < 4 && t[i] & PTE_LARGE)
+			leaf(l, to, level == 2 ? 2 * MiB : GiB);
+		else
+			nested(l, to, level - 1);
+	}
+}
+
+static void own(struct look *l, u64 table, unsigned level, u64 va)
+{
+	const u64 *t = (const u64 *)table;
+
+	for (u64 i = 0; i < 512; i++) {
+		u64 a = va | i << (12 + 9 * (level - 1));
+
+		if (!(t[i] & PTE_P))
+			continue;
+		if (level > 1 && !(t[i] & PTE_LARGE)) {
+			own(l, t[i] & PTE_ADDR, level - 1, a);
+			continue;
+		}
+		l->ours++;
+		if (t[i] & PTE_W && !(t[i] & PTE_NX))
+			wrong(l, "a page that can be written and executed", a);
+	}
+}
+
+static void look_at(struct look *l, struct machine *m)
+{
+	char why[100];
+
+	l->m = m;
+	host_lock(&m->gate);
+	if (m->built) {
+		if (engine()->audit(&m->vm, &l->tables, why, sizeof(why)))
+			wrong(l, why, 0);
+		nested(l, l->tables.root, 4);
+	}
+	host_unlock(&m->gate);
+}
+
+bool check(void)
+{
+	struct look l = { 0 };
+
+	for (unsigned i = 0; i < nmachine && engine(); i++)
+		look_at(&l, machines[i]);
+	l.m = NULL;
+	own(&l, paging_root(), 4, 0);
+	if (l.wrong)
+		say("lodge: check: %llu wrong", (unsigned long long)l.wrong);
+	else
+		say("lodge: check: ok, %llu frames of machines, %llu pages of lodge", (unsigned long long)l.frames,
+		    (unsigned long long)l.ours);
+	return !l.wrong;
+}

@@ -1,0 +1,53 @@
+/* A guest's machine on this one: from its row in a pack to its last instruction.
+ *
+ * Each has a thread of the class SERVICE, in which it is made, its timers ring and it is taken
+ * apart again; and one thread for each vCPU. */
+#ifndef HOSTS_METAL_MACHINE_H
+#define HOSTS_METAL_MACHINE_H
+
+#include "core/pack.h"
+#include "core/pc.h"
+#include "hosts/metal/console.h"
+#include "hosts/metal/thread.h"
+
+enum { MACHINES = PACK_VMS };
+enum machine_state { MACHINE_OFF, MACHINE_STARTS, MACHINE_RUNS };
+
+struct machine {
+	unsigned id;                   /* its frames' owner is OWNER_VM + id */
+	struct pack_vm def;
+	enum machine_state state;      /* its service thread writes it */
+	struct thread *service;
+	bool start;                    /* asked for; atomic */
+	u32 weight;                    /* of each vCPU's thread */
+
+	struct lock gate;              /* held to look at what follows from another thread */
+	bool built;                    /* under gate: vm and pc are whole */
+
+	/* while it is built: */
+	struct vm vm;
+	struct pc_config cfg;
+	struct pc *pc;
+	struct thread *vcpu[VCPU_MAX];
+	u64 alarm;                     /* atomic: what the core asked for */
+	struct console console;
+};
+extern struct machine *machines[MACHINES];
+extern unsigned nmachine;
+
+/* Everything in a pack becomes a machine that is OFF. */
+void machines_add(const void *pack, unsigned n);
+/* Any thread, but for the machine's own: */
+void machine_start(struct machine *);          /* when it is OFF */
+void machine_stop(struct machine *, bool force); /* the power button, or the plug */
+void machine_weight(struct machine *, u32);    /* 1 and up, WEIGHT is usual */
+u64 machine_time(struct machine *);            /* nanoseconds that its vCPUs ran since it started */
+void machine_exits(struct machine *, u64 exits[8]); /* by enum exit_why, of all vCPUs */
+bool machine_key(struct console *, u8);        /* typed at a machine's console; false: no room now */
+void machines_poweroff(void);                  /* all plugs, and the machine goes off behind them */
+extern bool machines_stay;                     /* do not switch off when all are OFF */
+extern bool machines_check;                    /* check() whenever one was made or taken apart */
+bool machines_idle(void);                      /* all are OFF, and none is to start */
+u16 machine_owner(const struct vm *);
+
+#endif

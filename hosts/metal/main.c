@@ -1,0 +1,112 @@
+/* The hypervisor from its first line of C: each step, in order. */
+#include "hosts/metal/acpi.h"
+#include "hosts/metal/clock.h"
+#include "hosts/metal/cpu.h"
+#include "hosts/metal/engines.h"
+#include "hosts/metal/machine.h"
+#include "hosts/metal/multiboot.h"
+#include "hosts/metal/paging.h"
+#include "hosts/metal/smp.h"
+#include "hosts/metal/trap.h"
+#include "hosts/metal/words.h"
+
+extern u8 image_start[], image_end[];
+_Noreturn void metal_main(u32 magic, u64 info);
+
+static struct multiboot boot;
+static struct acpi acpi;
+static char why[300];           /* of the engine */
+
+static void memory(void)
+{
+	struct range taken[MB_MODULES + 1];
+	unsigned n = 0;
+
+	taken[n++] = (struct range){ (u64)image_start, (u64)(image_end - image_start) };
+	for (unsigned i = 0; i < boot.nmodule; i++)
+		taken[n++] = boot.module[i];
+	frames_init(boot.ram, boot.nram, taken, n);
+	paging_init();
+	paging_map(0xb8000, 0xb8000, 0x8000, MAP_DEVICE);
+	words_screen((void *)0xb8000);
+}
+
+static void hello(void)
+{
+	say("lodge: %u CPU%s, TSC %u kHz, %llu MiB of memory free", ncpu, ncpu == 1 ? "" : "s", clock_khz(),
+	    (unsigned long long)(frames_free_count() * PAGE_SIZE / MiB));
+	if (engine())
+		say("lodge: engine %s: %s", engine()->engine->name, why);
+	else
+		say("lodge: no guest can run here: %s", why);
+}
+
+static void add_modules(void)
+{
+	char what[24];
+	unsigned n;
+
+	if (!boot.nmodule)
+		say("lodge: no module, so no machine: hand over a pack, made by `lodge metal pack`");
+	for (unsigned i = 0; i < boot.nmodule; i++) {
+		fmt(what, sizeof(what), "module %u", i + 1);
+		if (!pack_open(what, (const void *)boot.module[i].base, boot.module[i].len, &n))
+			machines_add((const void *)boot.module[i].base, n);
+	}
+}
+
+/* The first thread: starts all machines, and switches off when the last one has ended. */
+static void watch(void *arg)
+{
+	for (unsigned i = 0; i < nmachine && engine(); i++)
+		machine_start(machines[i]);
+	while (machines_stay || !machines_idle())
+		thread_sleep(host_now() + SEC / 100);
+	say("lodge: all machines are off");
+	acpi_off(&acpi);
+	host_panic("this machine cannot be switched off");
+}
+
+/* Words of the command line: check, stay. */
+static bool has_word(const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *s = boot.line; *s; s++)
+		if ((s == boot.line || s[-1] == ' ') && !memcmp(s, word, n) && (!s[n] || s[n] == ' '))
+			return true;
+	return false;
+}
+
+static void start_watch(void)
+{
+	struct thread *t = thread_new(&cpus[0], CLASS_SERVICE, "watch", watch, NULL);
+
+	if (!t)
+		host_panic("memory: none left for the first thread");
+	thread_wake(t);
+}
+
+_Noreturn void metal_main(u32 magic, u64 info)
+{
+	clock_begin();
+	ncpu = 1;
+	threads_init(&cpus[0]);
+	words_init();
+	multiboot_read(&boot, magic, info);
+	memory();
+	engines_probe(why, sizeof(why));
+	if (cpu_init(&cpus[0]))
+		host_panic("the first processor cannot be used");
+	clock_init();
+	acpi_init(&acpi);
+	cpus[0].up = true;
+	smp_start(&acpi);
+	hello();
+	machines_stay = has_word("stay");
+	machines_check = has_word("check");
+	add_modules();
+	console_start();
+	start_watch();
+	threads_idle();
+}

@@ -1,0 +1,39 @@
+# The bare-metal image: core, the engines of the bare processor and hosts/metal, compiled anew
+# without vector registers (they are the guests') and without a red zone (interrupts come on
+# the same stack).  QEMU and GRUB want it as a 32-bit ELF.
+M := build/metal-$(notdir $(CC))
+METAL_CFLAGS := -std=c17 $(OPT) $(WARN) -I. -fno-strict-aliasing -MMD -MP $(FREE) -m64 -mno-red-zone \
+	-mgeneral-regs-only -fno-pic -fno-pie -mcmodel=small -fcf-protection=none -fno-asynchronous-unwind-tables \
+	$(CFLAGS)
+metal_obj = $(patsubst %,$M/%.o,$(basename $(1)))
+METAL_OBJ := $(call metal_obj,$(call src,core core/x86 core/dev engines engines/svm hosts/metal) \
+	$(wildcard engines/svm/*.S hosts/metal/*.S))
+
+.PHONY: lodge.elf test-metal bench-metal need-metal
+lodge.elf: $M/lodge.elf
+	@cmp -s $< $@ || { cp $< $@.new && mv -f $@.new $@; }
+
+$M/lodge.elf: $M/lodge64.elf
+	$(if $(V),,@echo "  OBJCOPY	$@")
+	$Qobjcopy -O elf32-i386 $< $@
+$M/lodge64.elf: hosts/metal/lodge.ld $(METAL_OBJ)
+	$(if $(V),,@echo "  LD	$@")
+	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
+		-Wl,--gc-sections -Wl,-T,$< -o $@ $(filter %.o,$^)
+$M/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC	$@")
+	$Q$(CC) $(METAL_CFLAGS) -c -o $@ $<
+$M/%.o: %.S
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  AS	$@")
+	$Q$(CC) -I. -m64 -c -o $@ $<
+
+need-metal:
+	@scripts/need $(BUILD_PKGS) $(BED_PKGS) python3-pexpect
+test-metal: need-metal
+	@$(MAKE) --no-print-directory -j2 lodge lodge.elf
+	@/usr/bin/python3 -m pytest -q -rsx tests/metal
+bench-metal: need-metal
+	@$(MAKE) --no-print-directory -j2 lodge lodge.elf
+	@/usr/bin/python3 bench/metal.py

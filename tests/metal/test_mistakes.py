@@ -1,0 +1,68 @@
+"""What is missing or wrong is said in a sentence, and whoever can run does."""
+import re
+import subprocess
+import sys
+
+import pytest
+
+from machine import TOP, qemu
+from packs import definition, pack
+
+sys.path.insert(0, str(TOP / "tests" / "guest"))
+from test_guests import build  # noqa: E402
+
+
+@pytest.fixture
+def gates(tmp_path):
+    return definition(tmp_path, "gates", build("gates", tmp_path), test_devices="true", no_reboot="true")
+
+
+@pytest.mark.parametrize("cpu, words", [
+    ("max,-svm", "this processor has no AMD-V (SVM)"),
+    ("max,+svm,-npt", "this processor's AMD-V has no nested paging, which lodge needs"),
+])
+def test_processor(gates, tmp_path, cpu, words):
+    said, status = qemu(pack(tmp_path, gates), cpu=cpu)
+    assert f"lodge: no guest can run here: {words}\n" in said and status == 0
+
+
+def test_no_module():
+    said, _ = qemu()
+    assert "lodge: no module, so no machine: hand over a pack, made by `lodge metal pack`\n" in said
+
+
+def test_damaged_module(gates, tmp_path):
+    good = pack(tmp_path, gates)
+    bad, other, short = tmp_path / "bad", tmp_path / "other", tmp_path / "short"
+    bytes_ = bytearray(good.read_bytes())
+    short.write_bytes(bytes_[:len(bytes_) // 2])
+    bytes_[40] ^= 1
+    bad.write_bytes(bytes_)
+    other.write_bytes(b"something else")
+    said, _ = qemu(bad, other, short, good)
+    assert "lodge: module 1: damaged; pack it again\n" in said
+    assert "lodge: module 2: not a pack; make one with `lodge metal pack`\n" in said
+    assert re.search(r"^lodge: module 3: cut short: \d+ bytes of \d+$", said, re.M), said
+    assert "lodge: gates: exit 1\n" in said, "the good one runs"
+
+
+def test_too_big(gates, tmp_path):
+    big = definition(tmp_path, "big", TOP / "lodge", memory="2G")
+    said, _ = qemu(pack(tmp_path, big, gates), memory=512)
+    assert re.search(r"^lodge: big: memory: 2048 MiB in one piece are not to be had: \d+ MiB are free$", said, re.M)
+    assert "lodge: big: failed\n" in said and "lodge: gates: exit 1\n" in said, said
+
+
+def test_no_kernel(gates, tmp_path):
+    text = tmp_path / "kernel"
+    text.write_text("no kernel at all" * 100)
+    said, _ = qemu(pack(tmp_path, definition(tmp_path, "none", text), gates))
+    assert "not a kernel" in said and "lodge: none: failed\n" in said and "lodge: gates: exit 1\n" in said, said
+
+
+def test_what_cannot_be_packed(gates, tmp_path):
+    (tmp_path / "d.img").write_bytes(bytes(4096))
+    for word in ({"disk": tmp_path / "d.img"}, {"publish": "8080:80"}):
+        d = definition(tmp_path, "x", tmp_path / "x.elf", **word)
+        done = subprocess.run([TOP / "lodge", "metal", "pack", d, "-o", tmp_path / "x"], capture_output=True, text=True)
+        assert done.returncode == 125 and "not on bare metal yet" in done.stderr and not (tmp_path / "x").exists()
