@@ -2,6 +2,8 @@
 #   make lodge   the program             make run     a Linux guest, to a shell
 #   make check   fast tests, no root     make test    all tests
 #   make bench   figures                 make fuzz    the fuzzers, FUZZ_SECONDS=30 each
+#   make test-beds  on AMD-V and VT-x, emulated
+#   make lodge.elf  the hypervisor for bare machines; make test-metal
 #   make install DESTDIR= PREFIX=        make clean
 # CC=clang, SAN=1 (ASan and UBSan) and SAN=thread select other builds; each has
 # its own folder below build/.  V=1 shows the commands.
@@ -17,12 +19,14 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1)	$(patsubst $B/%,%,$@)")
 comma := ,
 
-BUILD_PKGS := gcc libc6-dev make pkg-config liburing-dev libslirp-dev libfyaml-dev libjansson-dev \
+BUILD_PKGS := gcc libc6-dev make pkg-config liburing-dev libslirp-dev libyaml-dev libjansson-dev \
 	liblz4-dev liblzma-dev libzstd-dev zlib1g-dev
-RUN_PKGS := xz-utils
+RUN_PKGS := xz-utils libslirp0
+BED_PKGS := qemu-system-x86 bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools \
+	xz-utils python3-pytest
 IMAGE_PKGS := mmdebstrap e2fsprogs fakeroot uidmap
-TEST_PKGS := clang grub-pc-bin grub-common xorriso mtools libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pytest python3-pexpect \
-	acpica-tools qemu-system-x86 bochs bochs-term bochsbios vgabios cpio busybox-static iproute2 man-db $(IMAGE_PKGS)
+TEST_PKGS := clang libclang-rt-14-dev libcmocka-dev libzydis-dev python3-pexpect \
+	acpica-tools cpio busybox-static iproute2 man-db $(BED_PKGS) $(IMAGE_PKGS)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wwrite-strings -Wvla -Wno-unused-parameter
@@ -34,15 +38,16 @@ ALL_CFLAGS := -std=c17 $(OPT) $(WARN) -I. -fno-strict-aliasing -MMD -MP $(SANFLA
 FREE := -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) -fno-stack-protector
 HOSTED := -D_GNU_SOURCE
 
-# libslirp.pc asks for glib.pc, which we do not need: the library is named below
-PKGS := liburing libfyaml jansson liblz4 liblzma libzstd zlib
+# Those of which little is used are part of the program: a shared library costs some 100 KiB of
+# memory and a part of the start.  libslirp is loaded when a user network is asked for.
+PKGS := liburing yaml-0.1 jansson liblz4 liblzma libzstd zlib
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lslirp
+PKG_LIBS = -Wl,-Bstatic $(shell pkg-config --libs $(PKGS)) -Wl,-Bdynamic
 
 src = $(wildcard $(addsuffix /*.c,$(1)))
 obj = $(patsubst %,$B/%.o,$(basename $(1)))
 CORE_OBJ := $(call obj,$(call src,core core/x86 core/dev))
-ENGINE_OBJ := $(call obj,$(call src,engines/interp))
+ENGINE_OBJ := $(call obj,$(call src,engines engines/interp engines/kvm engines/bt engines/svm))
 HOST_OBJ := $(call obj,$(call src,hosts/linux) $(wildcard hosts/linux/*.S))
 UNIT_BIN := $(patsubst %.c,$B/%,$(wildcard tests/unit/test_*.c))
 LIBS := $B/libengines.a $B/libcore.a
@@ -51,7 +56,8 @@ LIBS := $B/libengines.a $B/libcore.a
 .DELETE_ON_ERROR:
 FUZZ_SECONDS ?= 30
 export FUZZ_SECONDS
-.PHONY: lodge run check unit layers headers tour host-tests test bench fuzz install clean need-build need-test
+.PHONY: lodge run check unit layers headers tour host-tests test test-beds bench bench-kvm fuzz install clean need-build \
+	need-test need-beds
 .SECONDARY:
 
 lodge: $B/lodge
@@ -75,6 +81,11 @@ $B/engines/%.o: engines/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$Q$(CC) $(ALL_CFLAGS) $(FREE) -c -o $@ $<
+# this engine is a client of the kernel, by the C library
+$B/engines/kvm/%.o: engines/kvm/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$Q$(CC) $(ALL_CFLAGS) $(HOSTED) -Wno-gnu-variable-sized-type-not-at-end -c -o $@ $<
 $B/hosts/%.o: hosts/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -97,6 +108,9 @@ need-build:
 need-test:
 	@scripts/need $(BUILD_PKGS) $(RUN_PKGS) $(TEST_PKGS)
 
+need-beds:
+	@scripts/need $(BUILD_PKGS) $(BED_PKGS)
+
 # The libraries must be there before the first file is compiled, so a second make.
 run: need-build
 	@$(MAKE) --no-print-directory lodge
@@ -118,13 +132,23 @@ tour:
 check: unit layers headers tour host-tests
 
 # Everything.  Packages first, then a second make that sees them.
-test: need-test
+test: need-test need-beds
 	@$(MAKE) --no-print-directory -j2 lodge
 	@scripts/test-all
+
+# On hardware virtualization, by emulators: docs/beds.md.
+test-beds: need-beds
+	@$(MAKE) --no-print-directory -j2 lodge
+	@/usr/bin/python3 -m pytest -q -rsx tests/beds
 
 bench: need-test
 	@$(MAKE) --no-print-directory -j2 lodge
 	@python3 bench/bench.py
+
+# lodge on KVM beside QEMU on KVM, in instructions, by tests/beds/svm
+bench-kvm: need-beds
+	@$(MAKE) --no-print-directory -j2 lodge
+	@/usr/bin/python3 bench/kvm.py
 
 install: lodge
 	install -D -m 755 lodge $(DESTDIR)$(PREFIX)/bin/lodge
@@ -132,7 +156,8 @@ install: lodge
 	install -D -m 644 docs/lodge.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lodge
 
 clean:
-	rm -rf build lodge
+	rm -rf build lodge lodge.elf
 
+include hosts/metal/metal.mk
 -include tests/*/*.mk
 -include $(shell find build -name '*.d' 2>/dev/null)

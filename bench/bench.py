@@ -5,8 +5,9 @@ What is measured, each figure the best of N runs (shared machines are noisy; com
   boot     start of the program to the guest's init
   lbench   34 workloads inside the guest (bench/guest/lbench.c), seconds for the nominal work
   start    lodge's start to the guest's first instruction; memory beyond the guest's after boot
+  save     how long a guest stands while it is saved, how soon a restored one runs
 
-usage: bench.py [-n RUNS] [--with lodge,qemu,bochs] [--run PREFIX[,PREFIX...]|none] [--time SECONDS]"""
+usage: bench.py [-n RUNS] [--with lodge,qemu,bochs] [--run PREFIX[,PREFIX...]|none] [--time SECONDS] [--cpu]"""
 import argparse
 import math
 import os
@@ -17,6 +18,9 @@ import shutil
 import subprocess
 import sys
 import time
+import tty
+
+import saved
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 WORK = TOP / "build" / "bench"
@@ -45,7 +49,16 @@ def prepare():
     return tiny / "vmlinuz", WORK / "initrd"
 
 
-def until(command, pattern, timeout, env=None):
+def wall(pid, started):
+    return time.monotonic() - started
+
+
+def processor(pid, started):
+    """Seconds of processor time that the process had, all threads."""
+    return sum(int(f.read_text().split()[0]) for f in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def until(command, pattern, timeout, clock=wall):
     """Runs command until a line matches; [(seconds, line)], the last one the match (or not)."""
     lines, started, rest = [], time.monotonic(), b""
     p = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -56,7 +69,7 @@ def until(command, pattern, timeout, env=None):
                 continue
             part = os.read(p.stdout.fileno(), 65536)
             *whole, rest = (rest + part).split(b"\n")
-            now = time.monotonic() - started
+            now = clock(p.pid, started)
             lines += [(now, l.decode(errors="replace").rstrip()) for l in whole]
             if not part or any(re.search(pattern, l) for _, l in lines[len(lines) - len(whole):]):
                 break
@@ -70,7 +83,8 @@ def until(command, pattern, timeout, env=None):
 
 
 def lodge(kernel, initrd, append):
-    return [LODGE, "run", "--kernel", kernel, "--initrd", initrd, "--append", append, "-m", "512M", "--net", "none"]
+    return [LODGE, "run", "--kernel", kernel, "--initrd", initrd, "--append", append, "-m", "512M", "--net", "none",
+            "--engine", os.environ.get("LODGE_ENGINE", "auto")]
 
 
 def qemu(kernel, initrd, append):
@@ -89,7 +103,7 @@ cpu: model=corei7_skylake_x, count=1, ips=1000000000, reset_on_triple_fault=0
 clock: sync=none
 boot: cdrom
 ata0-master: type=cdrom, path={iso}, status=inserted
-com1: enabled=1, mode=file, dev={out}
+com1: enabled=1, mode=term, dev={out}
 display_library: term
 error: action=ignore
 info: action=ignore
@@ -99,8 +113,9 @@ log: /dev/null
 
 
 def bochs(kernel, initrd, append):
-    """bochs has no -kernel: GRUB on a CD loads it.  The serial line goes through a pipe to stdout."""
-    iso, tree, out = WORK / "bochs.iso", WORK / "iso", WORK / "bochs.out"
+    """bochs has no -kernel: GRUB on a CD loads it.  The serial line is a terminal: only to one does
+    bochs write each byte at once, and the stamps of the lines are what counts."""
+    iso, tree = WORK / "bochs.iso", WORK / "iso"
     (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
     shutil.copy(kernel, tree / "vmlinuz")
     shutil.copy(initrd, tree / "initrd")
@@ -108,11 +123,22 @@ def bochs(kernel, initrd, append):
         f"set timeout=0\nmenuentry l {{\nlinux /vmlinuz {append}\ninitrd /initrd\n}}\n")
     sh("grub-mkrescue", "-o", iso, tree, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     rc = WORK / "bochsrc"
-    rc.write_text(BOCHSRC.format(iso=iso, out=out))
+    rc.write_text(BOCHSRC.format(iso=iso, out="/dev/null"))
     (WORK / "bochs.rc").write_text("c\n")
-    out.unlink(missing_ok=True)
-    os.mkfifo(out)
-    return ["sh", "-c", f"TERM=vt100 script -qfc 'bochs -q -f {rc} -rc {WORK}/bochs.rc' /dev/null >/dev/null 2>&1 & cat {out}"]
+    return [sys.executable, __file__, "--bochs", rc]
+
+
+def bochs_on_terminal(rc):
+    """What runs as the rival: bochs with its serial line on a terminal of ours, which goes to stdout."""
+    ours, its = os.openpty()
+    tty.setraw(its)
+    rc = pathlib.Path(rc)
+    rc.write_text(rc.read_text().replace("dev=/dev/null", f"dev={os.ttyname(its)}"))
+    subprocess.Popen(["script", "-qfc", f"bochs -q -f {rc} -rc {WORK}/bochs.rc", "/dev/null"],
+                     env=dict(os.environ, TERM="vt100"), stdin=subprocess.DEVNULL,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while part := os.read(ours, 65536):
+        os.write(1, part)
 
 
 RIVALS = {"lodge": lodge, "qemu": qemu, "bochs": bochs}
@@ -132,28 +158,38 @@ def boots(names, kernel, initrd, runs):
     return best
 
 
-def lbench(name, kernel, initrd, t, run):
-    lines = until(RIVALS[name](kernel, initrd, APPEND.format(t=t, run=run)), "LB_END", 3000)
-    found, before = {}, None
+ROW = re.compile(r"BENCH (\S+)\s+([\d.]+) best=([\d.]+) reps=(\d+) elapsed=([\d.]+) chk=(\S+)")
+
+
+def rows(lines, t, stamped):
+    """What lbench says; or by the stamps of its lines: from one to the next it did the reps, and one or
+    two to warm up."""
+    found, before = {}, lines[0][0] if lines else 0
     for at, l in lines:
-        m = re.search(r"BENCH (\S+)\s+([\d.]+) .*best=([\d.]+) .*chk=(\S+)", l)
+        m = ROW.search(l)
         if m:
-            # bochs' guest lives by a clock of its own: there the host's stamps of the lines
-            # count, the workload's preparation included
-            reps = int((re.search(r"reps=(\d+)", l) or [0, 1])[1])
-            own = (at - before) / max(reps, 1) if before else None
-            if name != "bochs" or own:
-                found[m[1]] = (own if name == "bochs" else float(m[3]), m[4])
-        if m or "LB_INIT" in l:
+            reps, nominal = int(m[4]), float(m[2]) * int(m[4]) / max(float(m[5]), 1e-3)
+            warm = 2 if float(t) >= 0.2 else 1
+            found[m[1]] = ((at - before) / (reps + warm) * nominal if stamped else float(m[3]), m[6])
+        if found or "LB_INIT" in l:
             before = at
     return found
 
 
-def native(t, run):
+def lbench(name, kernel, initrd, t, run, cpu=False):
+    """The guest's own figures; bochs' guest lives by a clock of its own, so there the host's stamps count."""
+    command = RIVALS[name](kernel, initrd, APPEND.format(t=t, run=run))
+    lines = until(command, "LB_END", 3000, processor if cpu else wall)
+    return rows(lines, t, cpu or name == "bochs")
+
+
+def native(t, run, cpu=False):
     args = [] if run in ("", "all") else run.split(",")
+    if cpu:
+        lines = until([WORK / "root/bin/lbench", "-t", str(t), *args], "BENCHDONE", 3000, processor)
+        return rows([(0, "")] + lines, t, True)
     r = subprocess.run([WORK / "root/bin/lbench", "-t", str(t), *args], capture_output=True, text=True)
-    return {m[1]: (float(m[3]), m[4]) for m in
-            re.finditer(r"BENCH (\S+)\s+([\d.]+) .*best=([\d.]+) .*chk=(\S+)", r.stdout)}
+    return {m[1]: (float(m[3]), m[6]) for m in ROW.finditer(r.stdout)}
 
 
 def geomean(x):
@@ -195,7 +231,7 @@ def footprint(kernel, initrd):
             current = m[1]
         elif l.startswith("Rss:"):
             n = int(l.split()[1])
-            if "memfd:lodge-ram" in current or "guest" in current:
+            if "memfd:lodge-ram" in current or "/lodge/kernel-" in current:
                 shared += n
             else:
                 rss += n
@@ -209,8 +245,11 @@ def main():
     a.add_argument("-n", type=int, default=2)
     a.add_argument("--with", dest="names", default="lodge,qemu,bochs")
     a.add_argument("--run", default="int,mem,fp,os")
-    a.add_argument("--bochs-run", default="int.crc32,int.sha256,int.coremark,os.getppid")
+    a.add_argument("--bochs-run", default="int,mem,fp.matmul_s,fp.nbody,fp.mandel,fp.x87,os",
+                   help="what bochs runs: its processor offers no AVX (%(default)s)")
     a.add_argument("--time", default="0.05")
+    a.add_argument("--cpu", action="store_true",
+                   help="workloads by the processor time of the whole monitor, bochs' not: for machines that are not idle")
     o = a.parse_args()
     names = o.names.split(",")
     kernel, initrd = prepare()
@@ -220,11 +259,16 @@ def main():
             print(f"boot to init  {n:6s} {best[n]:7.2f} s   {best[n] / best.get('lodge', best[n]):5.2f} of lodge's")
     sys.stdout.flush()
     footprint(kernel, initrd)
+    saved.run(o.n)
+    sys.stdout.flush()
     if o.run != "none":
-        columns = {"native": native(o.time, o.run.replace(",", " ").replace(" ", ","))}
-        for n in names:
-            columns[n] = lbench(n, kernel, initrd, o.time, o.bochs_run if n == "bochs" else o.run)
+        columns = {"native": native(o.time, o.run, o.cpu)}
+        for n in names if not o.cpu else [n for n in names if n != "bochs"]:  # a child of its terminal's
+            columns[n] = lbench(n, kernel, initrd, o.time, o.bochs_run if n == "bochs" else o.run, o.cpu)
         table(columns)
 
 
-main()
+if sys.argv[1:2] == ["--bochs"]:
+    bochs_on_terminal(sys.argv[2])
+else:
+    main()

@@ -39,15 +39,20 @@ int bus_claim(struct bus *b, struct region *r)
 	return 0;
 }
 
-void bus_move(struct bus *b, struct region *r, u64 base, bool on)
+bool bus_move(struct bus *b, struct region *r, u64 base, bool on)
 {
+	bool off = !on || base > b->size || r->len > b->size - base;
+
+	if (r->base == base && r->off == off)
+		return false;
 	host_lock(&b->lock);
 	r->base = base;
-	r->off = !on || base > b->size || r->len > b->size - base;
+	r->off = off;
 	host_unlock(&b->lock);
+	return true;
 }
 
-static struct region *find(const struct bus *b, u64 addr)
+struct region *bus_find(const struct bus *b, u64 addr)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		struct region *r = b->region[i];
@@ -94,7 +99,7 @@ static unsigned access_piece(struct bus *b, struct io *part, u64 addr, unsigned 
 	struct region *r;
 
 	host_lock(&b->lock);
-	r = find(b, addr);
+	r = bus_find(b, addr);
 	part->size = r ? piece(r, addr - r->base, n) : 1;
 	part->addr = r ? addr - r->base : addr;
 	host_unlock(&b->lock);

@@ -70,7 +70,8 @@ struct bus {
 void bus_init(struct bus *, const char *name, u64 size);
 int bus_claim(struct bus *, struct region *);   /* E_BUSY on overlap, E_INVAL on nonsense;
 						 * before the first guest instruction only */
-void bus_move(struct bus *, struct region *, u64 base, bool on); /* a BAR, under vm->lock */
+bool bus_move(struct bus *, struct region *, u64 base, bool on); /* a BAR, under vm->lock; did it? */
+struct region *bus_find(const struct bus *, u64 addr); /* who answers there, or NULL; under vm->lock */
 
 /* Always answers: where nobody is home a read gives all ones.  An access that
  * leaves a region, is wider than it takes or is not aligned to its size within it

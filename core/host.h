@@ -10,6 +10,7 @@
 
 struct vm;
 struct vcpu;
+struct bell;
 
 /* ---- memory: only while a VM is being made, never after its first instruction */
 void *host_alloc(size_t n);          /* zeroed, 64-byte aligned, or NULL; large ones are lazy */
@@ -17,9 +18,13 @@ void host_free(void *p, size_t n);   /* p may be NULL */
 
 /* Memory for code the core writes and the CPU runs: the same pages twice, *rw
  * to write and *rx to execute, never one address for both.  n in bytes, a
- * multiple of 4096.  E_UNSUP where the place forbids it. */
+ * multiple of 4096.  E_UNSUP where the place forbids it; the caller says so. */
 int host_code_alloc(size_t n, u8 **rw, u8 **rx);
 void host_code_free(size_t n, u8 *rw, u8 *rx);
+
+/* From now on GS has this base in the calling thread: generated code finds its data by
+ * it.  Nothing else of the program uses GS. */
+void host_code_base(void *);
 
 /* ---- time */
 u64 host_now(void);                  /* monotonic nanoseconds; never goes back */
@@ -39,6 +44,13 @@ void host_sleep(struct vcpu *);      /* until host_wake(); a wake that came firs
 				      * return early; called with no lock held */
 void host_wake(struct vcpu *);       /* from any thread */
 void host_stopped(struct vm *);      /* vm->stop became non-zero; any thread, any lock */
+
+/* ---- bells (bell.h): what an engine signals when a guest rings one
+ * A handle that the engines of this place can signal, or E_*: it has none.  Each signal,
+ * or several together, soon make one bell_rang() on a thread of the place, no lock held.  Under
+ * the device's lock. */
+int host_bell(struct bell *);
+void host_bell_close(struct bell *); /* no vCPU runs, and no bell_rang() comes any more */
 
 /* ---- words */
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_TRACE };

@@ -105,9 +105,10 @@ static int make_rom(struct pc *pc)
 	err = boot_rom_check(pc->cfg);
 	if (err)
 		return err;
-	rom = vm_alloc(pc->vm, f->n);
+	rom = vm_alloc(pc->vm, f->n + PAGE_SIZE);
 	if (!rom)
 		return E_NOMEM;
+	rom = (u8 *)(((uintptr_t)rom + PAGE_SIZE - 1) & ~(uintptr_t)(PAGE_SIZE - 1)); /* engines map it */
 	memcpy(rom, f->p, f->n);
 	return ram_add(pc->vm, MAP_4G - f->n, f->n, rom, true);
 }
@@ -133,6 +134,8 @@ static int make_irqchips(struct pc *pc)
 {
 	int err = lapic_init(pc->vm);
 
+	if (!err)
+		err = pc->vm->engine->apics(pc->vm);
 	if (err)
 		return err;
 	pc->ioapic = ioapic_new(pc->vm);
@@ -344,6 +347,13 @@ int pc_boot(struct pc *pc)
 	if (cfg->kernel.p)
 		err = be_firmware(pc, &b);
 	return err ? err : boot_load(&b);
+}
+
+/* With firmware of its own the guest was never told where the id lies. */
+void pc_restored(struct pc *pc, const u8 generation[16])
+{
+	if (pc->cfg->kernel.p)
+		vmgenid_change(pc->generation, generation);
 }
 
 void pc_power_button(struct pc *pc)

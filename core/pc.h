@@ -63,6 +63,9 @@ struct pc *pc_init(struct vm *, const struct pc_config *);
 void pc_fini(struct pc *);
 /* Resets everything and loads what the config says: at start and at each reboot.  0 or E_*. */
 int pc_boot(struct pc *);
+/* A record was loaded: this VM may be one of several copies, and the guest is told so by a
+ * new generation id. */
+void pc_restored(struct pc *, const u8 generation[16]);
 /* The power button was pressed (ACPI). */
 void pc_power_button(struct pc *);
 

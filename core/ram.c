@@ -15,6 +15,9 @@ int ram_add(struct vm *vm, gpa base, u64 len, void *host, bool rom)
 		return E_NOMEM;
 	ram->block[ram->n] = (struct ram_block){.base = base, .len = len, .host = host, .rom = rom};
 	ram->page[ram->n] = page;
+	ram->dirty[ram->n] = vm_alloc(vm, (len / PAGE_SIZE + 63) / 64 * 8);
+	if (!ram->dirty[ram->n])
+		return E_NOMEM;
 	ram->n++;
 	return vm->engine->vm_ram(vm, &ram->block[ram->n - 1]);
 }
@@ -43,22 +46,79 @@ struct ram_page *ram_page(const struct vm *vm, gpa a)
 	return b ? &vm->ram.page[b - vm->ram.block][(a - b->base) / PAGE_SIZE] : NULL;
 }
 
+void ram_code_written(struct vm *vm, struct ram_page *p, gpa a)
+{
+	u32 was;
+
+	__atomic_add_fetch(&p->gen, 1, __ATOMIC_SEQ_CST);
+	was = __atomic_fetch_add(&vm->ram.code_written, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vm->ram.written_ring[was % CODE_RING], ram_ring_entry(was, a),
+			 __ATOMIC_SEQ_CST);
+}
+
 /* Code made from these bytes must not run again.  The order matters: the bytes
  * are written, then gen counts, so whoever decodes the new gen sees the bytes. */
-static void touch(struct ram_page *p, u64 pages)
+static void touch(struct vm *vm, struct ram_page *p, gpa a, u64 pages)
 {
-	for (; pages; pages--, p++)
+	for (; pages; pages--, p++, a += PAGE_SIZE)
 		if (__atomic_load_n(&p->code, __ATOMIC_RELAXED))
-			__atomic_add_fetch(&p->gen, 1, __ATOMIC_RELEASE);
+			ram_code_written(vm, p, a);
+}
+
+static void note(const struct ram *ram, gpa a, u64 pages)
+{
+	for (unsigned i = 0; i < ram->n; i++) {
+		u64 page = (a - ram->block[i].base) / PAGE_SIZE;
+
+		for (; page < ram->block[i].len / PAGE_SIZE && pages; pages--, page++)
+			__atomic_or_fetch(&ram->dirty[i][page / 64], 1ull << page % 64, __ATOMIC_RELAXED);
+	}
 }
 
 void ram_written(const struct vm *vm, gpa a, u64 n)
 {
 	struct ram_page *p = n ? ram_page(vm, a) : NULL;
+	u64 pages = (a % PAGE_SIZE + n + PAGE_SIZE - 1) / PAGE_SIZE;
 
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (p)
-		touch(p, (a % PAGE_SIZE + n + PAGE_SIZE - 1) / PAGE_SIZE);
+	if (!p)
+		return;
+	touch((struct vm *)(uintptr_t)vm, p, a, pages);
+	if (unlikely(__atomic_load_n(&vm->ram.tracked, __ATOMIC_RELAXED)))
+		note(&vm->ram, a, pages);
+}
+
+int ram_track(struct vm *vm, bool on)
+{
+	struct ram *ram = &vm->ram;
+	int err = vm->engine->track ? vm->engine->track(vm, on) : E_UNSUP;
+
+	if (err || !on) {
+		__atomic_store_n(&ram->tracked, false, __ATOMIC_SEQ_CST);
+		return err;
+	}
+	for (unsigned i = 0; i < ram->n; i++)
+		memset(ram->dirty[i], 0, (ram->block[i].len / PAGE_SIZE + 63) / 64 * 8);
+	__atomic_store_n(&ram->blind, false, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&ram->tracked, true, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+bool ram_dirty(struct vm *vm, unsigned i, u64 *bits)
+{
+	struct ram *ram = &vm->ram;
+	u64 words = (ram->block[i].len / PAGE_SIZE + 63) / 64;
+
+	if (vm->engine->dirty(vm, i, bits))
+		ram_blind(vm);
+	for (u64 w = 0; w < words; w++)
+		bits[w] |= __atomic_exchange_n(&ram->dirty[i][w], 0, __ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&ram->blind, __ATOMIC_SEQ_CST);
+}
+
+void ram_blind(struct vm *vm)
+{
+	__atomic_store_n(&vm->ram.blind, true, __ATOMIC_SEQ_CST);
 }
 
 void ram_written_host(const struct vm *vm, const void *p, u64 n)

@@ -1,8 +1,8 @@
 /* Saving and loading by one walk: a device's state() names each field once, and
  * the direction is the walker's business.
  *
- * The stream is a sequence of little-endian fields; each device's part is
- * framed with its name, version and length.  Loading judges: a value out of the
+ * The stream is a sequence of little-endian fields; record.c frames each device's
+ * part with its name and length.  Loading judges: a value out of the
  * device's bounds is told by state_bad(), and the load fails as a whole. */
 #ifndef CORE_STATE_H
 #define CORE_STATE_H

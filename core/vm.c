@@ -3,8 +3,10 @@
  * All that a guest can do to us passes answer(): a port, a memory access that is
  * no RAM, an instruction that the engine leaves to the emulator. */
 #include "core/vm.h"
+#include "core/bell.h"
 #include "core/dev/irqchips.h"
 #include "core/log.h"
+#include "core/record.h"
 
 #include <stdatomic.h>
 
@@ -47,8 +49,9 @@ int vm_init(struct vm *vm, const char *name, const struct engine *engine)
 {
 	vm->name = name;
 	vm->engine = engine;
-	vm->tsc_khz = 1000000;
+	vm->tsc_khz = vm->saved ? vm->saved->tsc_khz : vm->tsc_khz ? vm->tsc_khz : 1000000;
 	vm->boot_ns = host_now();
+	vm->held = true;
 	host_lock_init(&vm->lock);
 	host_lock_init(&vm->irq_lock);
 	host_lock_init(&vm->split_lock);
@@ -66,6 +69,7 @@ void vm_fini(struct vm *vm)
 	}
 	if (vm->engine)
 		vm->engine->vm_fini(vm);
+	bells_fini(vm);
 	free_all(vm);
 	vm->nvcpu = 0;
 	vm->devices = NULL;
@@ -103,6 +107,7 @@ void vm_add(struct vm *vm, struct device *d, const struct device_ops *ops, const
 
 void vm_reset(struct vm *vm)
 {
+	vm->held = true;
 	for (unsigned i = 0; i < vm->nvcpu; i++) {
 		struct vcpu *v = vm->vcpu[i];
 
@@ -110,8 +115,9 @@ void vm_reset(struct vm *vm)
 		v->init_pending = v->nmi_pending = v->sipi_pending = v->nmi = false;
 		v->irq = -1;
 		x86_reset(v);
-		v->dirty = X86_ALL;
+		v->dirty = X86_ALL | X86_APIC;
 	}
+	ram_blind(vm);
 	for (struct device *d = vm->devices; d; d = d->next)
 		if (d->ops->reset) {
 			host_lock(d->lock);
@@ -123,13 +129,39 @@ void vm_reset(struct vm *vm)
 
 void vm_stop(struct vm *vm, enum vm_stop why)
 {
-	int runs = VM_RUNS;
+	int old = VM_RUNS;
 
-	if (!atomic_compare_exchange_strong(&vm->stop, &runs, (int)why))
-		return; /* the first reason stands */
+	while (!atomic_compare_exchange_strong(&vm->stop, &old, (int)why))
+		if (old != VM_PAUSED || why == VM_PAUSED)
+			return;
 	for (unsigned i = 0; i < vm->nvcpu; i++)
 		vcpu_kick(vm->vcpu[i]);
 	host_stopped(vm);
+}
+
+bool vm_resume(struct vm *vm)
+{
+	int paused = VM_PAUSED;
+
+	for (unsigned i = 0; i < vm->nvcpu; i++)
+		vm->vcpu[i]->dirty = X86_ALL | X86_APIC; /* the TSC stood, too */
+	return atomic_compare_exchange_strong(&vm->stop, &paused, VM_RUNS);
+}
+
+/* What came for an engine's local APICs since each vCPU's last sync() comes along: from vCPUs that
+ * ran a little longer, from disks that finished. */
+void vm_hold(struct vm *vm)
+{
+	for (unsigned i = 0; vm->apics && i < vm->nvcpu; i++) {
+		vm->vcpu[i]->valid = 0;
+		vm->engine->sync(vm->vcpu[i], X86_ALL);
+	}
+	vm->held = true;
+}
+
+void vm_release(struct vm *vm)
+{
+	vm->held = false;
 }
 
 u64 vcpu_tsc(const struct vcpu *v)
@@ -185,9 +217,12 @@ static void signals(struct vcpu *v)
 	v->dirty = X86_ALL;
 }
 
-/* What waits for delivery; true if the vCPU can run. */
+/* What waits for delivery; true if the vCPU can run.  An engine with local APICs of its
+ * own sees to all of that inside. */
 static bool runnable(struct vcpu *v)
 {
+	if (v->vm->apics)
+		return true;
 	signals(v);
 	host_lock(&v->vm->irq_lock);
 	if (v->state != VCPU_WAIT_SIPI) {
@@ -228,12 +263,18 @@ static void step(struct vcpu *v)
 	d = emul_step(v);
 	if (!live) {
 		emul_sync_out(v);
-		v->dirty = X86_ALL;
+		ram_blind(v->vm); /* it wrote where the engine did not see it */
+		v->dirty |= X86_ALL;
 	}
 	if (d == DONE_HALT)
 		halt(v);
 	else if (d == DONE_SHUTDOWN)
 		vm_stop(v->vm, VM_RESET);
+}
+
+static bool apic_msr(struct vcpu *v, struct io *io)
+{
+	return io->write ? lapic_msr_write(v, (u32)io->addr, io->val) : lapic_msr_read(v, (u32)io->addr, &io->val);
 }
 
 static void answer(struct vcpu *v, struct exit *x)
@@ -248,6 +289,10 @@ static void answer(struct vcpu *v, struct exit *x)
 		break;
 	case EXIT_MEM:
 		bus_access(&v->vm->mem, &x->io);
+		break;
+	case EXIT_MSR:
+		if (!apic_msr(v, &x->io))
+			x->io.size = 0;
 		break;
 	case EXIT_STEP:
 		step(v);
@@ -264,21 +309,52 @@ static void answer(struct vcpu *v, struct exit *x)
 	}
 }
 
+static void run_once(struct vcpu *v, struct exit *x)
+{
+	int irq = v->irq;
+
+	v->vm->engine->run(v, x);
+	if (irq >= 0 && v->irq < 0)
+		taken(v, irq);
+	answer(v, x);
+}
+
+/* The engine completes its last exit when it is run again (engine.h, 2): so it is,
+ * kicked, until it has nothing more to ask.  A vCPU that sleeps asked for that. */
+static void settle(struct vcpu *v, struct exit *x)
+{
+	enum { OFTEN = 1000 }; /* an engine that looks at kicks late, a guest that asks often */
+
+	for (unsigned i = 0; i < OFTEN && (v->vm->apics || v->state == VCPU_RUNNING); i++) {
+		v->vm->engine->kick(v);
+		run_once(v, x);
+		if (x->why == EXIT_KICK)
+			break;
+	}
+	v->vm->engine->sync(v, X86_ALL);
+}
+
+/* Kicked, the engine loads what is dirty and comes back. */
+void vcpu_load(struct vcpu *v)
+{
+	struct exit x = {0};
+
+	if (!v->vm->apics)
+		return;
+	v->vm->engine->kick(v);
+	run_once(v, &x);
+}
+
 void vcpu_run(struct vcpu *v)
 {
 	struct exit x = {0};
 
 	while (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_RUNS) {
-		int irq;
-
-		if (!runnable(v)) {
+		if (runnable(v))
+			run_once(v, &x);
+		else
 			host_sleep(v);
-			continue;
-		}
-		irq = v->irq;
-		v->vm->engine->run(v, &x);
-		if (irq >= 0 && v->irq < 0)
-			taken(v, irq);
-		answer(v, &x);
 	}
+	if (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_PAUSED)
+		settle(v, &x);
 }

@@ -12,6 +12,8 @@
 enum { VCPU_MAX = 128 };
 
 struct lapic;
+struct bell;
+struct record_facts;
 
 /* Parts of struct x86, for vcpu->valid and vcpu->dirty. */
 enum {
@@ -19,6 +21,7 @@ enum {
 	X86_SYS = 2,   /* segments, tables, control and debug registers, MSRs, events */
 	X86_FPU = 4,   /* xcr0, xsave */
 	X86_ALL = 7,
+	X86_APIC = 16, /* dirty: the local APIC, the run state and the TSC were set from outside */
 	X86_EMUL = 8,  /* valid: what vcpu->emul derives from x86 is current, too; always so under an
 			* engine that runs on core/x86 itself */
 };
@@ -57,6 +60,8 @@ enum vm_stop {
 	VM_EXIT_CODE,  /* debug-exit device: vm->exit_code */
 	VM_QUIT,       /* the host's user asked */
 	VM_FAILED,
+	VM_PAUSED,     /* the host's user asked for a halt that ends again: every vcpu_run() has
+			* returned with its exit complete and all of x86 valid, and may be called anew */
 };
 
 struct vm {
@@ -72,6 +77,7 @@ struct vm {
 	struct ram ram;
 	struct device *devices;  /* in order of creation */
 	struct timers timers;
+	struct bell *bells;      /* under lock */
 
 	unsigned nvcpu;
 	struct vcpu *vcpu[VCPU_MAX];
@@ -85,8 +91,22 @@ struct vm {
 	int (*pic_intr)(struct vm *, bool take);
 	void *eoi_dev, *pic_dev;
 
+	/* NULL: the core's local APICs and its run states are in use.  Else the engine has its own,
+	 * set by its apics(): see core/dev/irqchips.h */
+	const struct apic_ops *apics;
+	bool held;               /* no vCPU runs: with apics, the core's local APICs are the truth, and
+				  * interrupts go to them */
+
 	struct cpuid_policy *cpuid; /* core/x86/cpuid.c: one for all vCPUs */
-	u32 tsc_khz;             /* what RDTSC counts; 1,000,000 unless the engine sets it */
+	u8 cpu_model;            /* enum cpu_model; set by the place ahead of vm_init() */
+	/* by enum CPUID_*, set by the engine's vm_init(): features it can keep (NULL: all that the core
+	 * has), and what it adds to them for CPU_HOST (NULL: nothing) */
+	const u32 *cpuid_limit, *cpuid_more;
+	/* what the guest was told before it was saved, or NULL: set by the place ahead of vm_init();
+	 * cpuid and tsc_khz become what it says, or making the vCPUs fails */
+	const struct record_facts *saved;
+	u32 tsc_khz;             /* what RDTSC counts; 1,000,000, as saved, or what the place set ahead of
+				  * vm_init(), unless the engine sets it */
 	u64 boot_ns;             /* host_now() of the guest's TSC 0 */
 
 	struct arena *arena;     /* vm_alloc's list */
@@ -114,13 +134,28 @@ void vm_add(struct vm *, struct device *, const struct device_ops *, const char 
 /* To power-on: every device, every vCPU.  No vCPU thread runs. */
 void vm_reset(struct vm *);
 
-/* Ends the run: every vcpu_run() returns soon.  Any thread, any lock. */
+/* Ends the run: every vcpu_run() returns soon.  Any thread, any lock.  The first reason
+ * stands, but VM_PAUSED gives way to any other. */
 void vm_stop(struct vm *, enum vm_stop);
+
+/* Undoes VM_PAUSED; false: meanwhile the VM was stopped for good.  No vCPU thread runs. */
+bool vm_resume(struct vm *);
+
+/* Interrupts are the engine's affair only while vCPUs run.  A VM begins held, as a reset leaves it;
+ * vm_hold() after every vcpu_run() of a pause returned and what devices had to do is done; then
+ * vcpu_load() of every vCPU, by its thread, and vm_release() before the first vcpu_run().  No
+ * interrupt may come between the first vcpu_load() and vm_release(). */
+void vm_hold(struct vm *);
+void vcpu_load(struct vcpu *);
+void vm_release(struct vm *);
 
 void vm_tick(struct vm *);    /* the host's alarm rang; no lock held */
 
 /* Runs a vCPU on the calling thread until vm->stop is set. */
 void vcpu_run(struct vcpu *);
+
+/* x86_state.c: saves or loads x86; under no lock, the vCPU does not run. */
+void x86_state(struct vcpu *, struct state *);
 
 /* Makes vcpu_run() look at events again.  Any thread, any lock. */
 void vcpu_kick(struct vcpu *);

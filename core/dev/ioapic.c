@@ -31,16 +31,29 @@ struct ioapic {
 	u64 entry[PINS];
 };
 
+static u64 message_addr(u64 e)
+{
+	return 0xfee00000 | (e >> 56) << 12 | (e & E_LOGICAL ? 4 : 0);
+}
+
+static u32 message_data(u64 e)
+{
+	return (u32)(e & (E_VECTOR | E_MODE)) | (e & E_LEVEL ? 1 << 15 | 1 << 14 : 0);
+}
+
 static void send(struct ioapic *c, u64 e)
 {
-	u64 addr = 0xfee00000 | (e >> 56) << 12;
-	u32 data = (u32)(e & (E_VECTOR | E_MODE));
+	lapic_msi_locked(c->dev.vm, message_addr(e), message_data(e));
+}
 
-	if (e & E_LOGICAL)
-		addr |= 4;
-	if (e & E_LEVEL)
-		data |= 1 << 15 | 1 << 14;
-	lapic_msi_locked(c->dev.vm, addr, data);
+/* Local APICs that are not the core's want to know whose end of interrupt counts. */
+static void tell(struct ioapic *c, unsigned pin)
+{
+	const struct apic_ops *a = c->dev.vm->apics;
+	u64 e = c->entry[pin];
+
+	if (a)
+		a->pin(c->dev.vm, pin, (e & E_LEVEL) && !(e & E_MASKED), message_addr(e), message_data(e));
 }
 
 /* The level of a line, or the entry, changed. */
@@ -119,6 +132,7 @@ static void write_entry(struct ioapic *c, unsigned pin, u64 v, u64 mask)
 	*e = (*e & ~mask) | (v & mask);
 	if (!(*e & E_LEVEL))
 		*e &= ~E_REMOTE_IRR;
+	tell(c, pin);
 	serve_level(c, pin);
 }
 
@@ -168,8 +182,10 @@ static void ioapic_reset(struct device *dev)
 
 	c->sel = 0;
 	c->id = 0;
-	for (unsigned i = 0; i < PINS; i++)
+	for (unsigned i = 0; i < PINS; i++) {
 		c->entry[i] = E_MASKED;
+		tell(c, i);
+	}
 }
 
 static void ioapic_state(struct device *dev, struct state *st)
@@ -183,6 +199,8 @@ static void ioapic_state(struct device *dev, struct state *st)
 		state_u64(st, &c->entry[i]);
 		if (st->load && c->entry[i] & ~(E_WRITABLE | E_REMOTE_IRR))
 			state_bad(st, "reserved bits in a redirection entry");
+		if (st->load && !st->bad)
+			tell(c, i);
 	}
 	if (st->load && (c->lines >> PINS || c->id > 15))
 		state_bad(st, "impossible lines or id");

@@ -28,6 +28,20 @@ void lapic_lint0_locked(struct vm *, bool level);
 /* The NMI pin of every processor (LINT1) rises: an operator's button.  Takes irq_lock. */
 void lapic_nmi(struct vm *);
 
+/* Local APICs that an engine has in place of the core's, by vm->apics.  The core's are then a copy
+ * that the engine brings up to date with a vCPU's registers (X86_SYS) and takes over when
+ * X86_APIC is dirty; halts, INIT, start-up IPIs and the delivery of interrupts and NMIs are the
+ * engine's, and vcpu->state is valid as the registers are.  While vm->held, msi, lint0 and nmi are not
+ * called: interrupts go to the core's.  Any thread, irq_lock held or not. */
+struct apic_ops {
+	void (*msi)(struct vm *, u64 addr, u32 data);
+	void (*lint0)(struct vm *, bool level);  /* the PIC's output */
+	void (*nmi)(struct vm *);                /* LINT1 of every processor */
+	/* The I/O APIC's entry for a pin changed.  level: it is in use and level-triggered, and
+	 * vm->eoi is to be called at the end of the interrupt that addr and data say. */
+	void (*pin)(struct vm *, unsigned pin, bool level, u64 addr, u32 data);
+};
+
 /* ---- I/O APIC (82093AA), 24 pins, at 0xfec00000 */
 struct ioapic;
 struct ioapic *ioapic_new(struct vm *);

@@ -191,6 +191,10 @@ void lapic_lint0_locked(struct vm *vm, bool level)
 	if (s->lint0 == level)
 		return;
 	s->lint0 = level;
+	if (lapic_elsewhere(vm)) {
+		vm->apics->lint0(vm, level);
+		return;
+	}
 	for (unsigned i = 0; i < vm->nvcpu; i++)
 		if (!lapic_on(&s->apic[i]) || extint(&s->apic[i]))
 			vcpu_kick(vm->vcpu[i]); /* also when it falls: an offer is withdrawn */
@@ -200,6 +204,10 @@ void lapic_lint0_locked(struct vm *vm, bool level)
 
 void lapic_nmi(struct vm *vm)
 {
+	if (lapic_elsewhere(vm)) {
+		vm->apics->nmi(vm);
+		return;
+	}
 	host_lock(&vm->irq_lock);
 	for (unsigned i = 0; i < vm->nvcpu; i++)
 		if (vm->vcpu[i]->lapic)
@@ -670,6 +678,10 @@ static const struct device_ops ops = {
 
 static void msi(struct vm *vm, u64 addr, u32 data)
 {
+	if (lapic_elsewhere(vm)) {
+		vm->apics->msi(vm, addr, data);
+		return;
+	}
 	host_lock(&vm->irq_lock);
 	lapic_msi_locked(vm, addr, data);
 	host_unlock(&vm->irq_lock);

@@ -63,6 +63,12 @@ struct lapics {
 	struct lapic apic[VCPU_MAX];
 };
 
+/* Who takes interrupts in place of the core's local APICs now, or NULL. */
+static inline const struct apic_ops *lapic_elsewhere(const struct vm *vm)
+{
+	return vm->held ? NULL : vm->apics;
+}
+
 static inline bool lapic_on(const struct lapic *l) { return l->base & APIC_BASE_EN; }
 static inline bool lapic_x2(const struct lapic *l) { return l->base & APIC_BASE_X2; }
 static inline bool lapic_soft_on(const struct lapic *l)
@@ -83,6 +89,8 @@ void lapic_send_icr(struct lapic *, bool self);            /* ICR was written; s
 void lapic_timer_init(struct lapic *);
 void lapic_timer_stop(struct lapic *);
 u32 lapic_timer_count(struct lapic *);
+void lapic_timer_at(struct lapic *, u32 count);            /* init_count and divide are set; the
+							    * count is there now, 0: it ended */
 void lapic_timer_load(struct lapic *, u32 count);
 void lapic_timer_divide(struct lapic *, u32 dcr);
 void lapic_timer_lvt(struct lapic *, u32 lvt);             /* writes the entry, too */

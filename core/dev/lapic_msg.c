@@ -159,6 +159,10 @@ void lapic_msi_locked(struct vm *vm, u64 addr, u32 data)
 
 	if (!vm->nvcpu || !vm->vcpu[0]->lapic)
 		return;
+	if (lapic_elsewhere(vm)) {
+		vm->apics->msi(vm, addr, data);
+		return;
+	}
 	s = vm->vcpu[0]->lapic->all;
 	if (addr >> 20 != 0xfee || m.mode == DM_RESERVED || m.mode == DM_SIPI) {
 		oops(&s->dev, "message %#x to %#llx ignored", data, (unsigned long long)addr);

@@ -130,6 +130,13 @@ u32 lapic_timer_count(struct lapic *l)
 	return gone >= l->init_count ? 0 : (u32)(l->init_count - gone);
 }
 
+void lapic_timer_at(struct lapic *l, u32 count)
+{
+	count = count < l->init_count ? count : l->init_count;
+	l->running = count != 0;
+	l->start = host_now() - ((u64)(l->init_count - count) << shift(l));
+}
+
 void lapic_timer_load(struct lapic *l, u32 count)
 {
 	if (deadline_mode(l))

@@ -98,6 +98,16 @@ static void post(struct nvme *n, struct nvme_cq *c, const struct nvme_req *r)
 	}
 }
 
+static void hold(struct nvme_cq *c, struct nvme_req *r)
+{
+	r->next = NULL;
+	if (c->held)
+		c->held_last->next = r;
+	else
+		c->held = r;
+	c->held_last = r;
+}
+
 static void run_starved(struct nvme *n);
 
 void nvme_complete(struct nvme *n, struct nvme_req *r, u16 status)
@@ -106,12 +116,7 @@ void nvme_complete(struct nvme *n, struct nvme_req *r, u16 status)
 
 	r->status = status;
 	if (cq_full(c) || c->held) {
-		r->next = NULL;
-		if (c->held)
-			c->held_last->next = r;
-		else
-			c->held = r;
-		c->held_last = r;
+		hold(c, r);
 		return;
 	}
 	post(n, c, r);
@@ -500,14 +505,42 @@ static void state_queues(struct nvme *n, struct state *st)
 		empty_queues(n);
 }
 
-/* Saved when nothing is in flight: the place has drained the disk, and every
- * completion queue has room (OPEN: held completions make the save fail). */
+/* Commands that are done and wait for room in the guest's queue. */
+static void state_held(struct nvme *n, struct state *st, struct nvme_cq *c)
+{
+	struct nvme_req *r = c->held;
+	u32 count = 0;
+
+	for (struct nvme_req *i = r; i; i = i->next)
+		count++;
+	state_u32(st, &count);
+	for (; count-- && !st->bad; r = r->next) {
+		if (st->load && !(r = take(n))) {
+			state_bad(st, "too many commands");
+			return;
+		}
+		state_u16(st, &r->sq);
+		state_u16(st, &r->cid);
+		state_u16(st, &r->status);
+		state_u32(st, &r->result);
+		if (!st->load)
+			continue;
+		r->cq = (u16)(c - n->cq);
+		if (!c->size || r->sq >= NVME_QUEUES) {
+			r->sq = 0;
+			state_bad(st, "a command of no queue");
+		}
+		hold(c, r);
+	}
+}
+
+/* Saved when nothing is in flight: the place has drained the disk. */
 static void nvme_state(struct device *d, struct state *st)
 {
 	struct nvme *n = of(d);
 
 	for (unsigned i = 0; i < NVME_QUEUES && !st->load; i++)
-		if (n->cq[i].held || n->sq[i].deleting || n->inflight || n->shutdown_busy)
+		if (n->sq[i].deleting || n->inflight || n->shutdown_busy)
 			state_bad(st, "commands are in flight");
 	pci_state(&n->fn, st);
 	state_u32(st, &n->cc);
@@ -517,8 +550,13 @@ static void nvme_state(struct device *d, struct state *st)
 	state_u64(st, &n->asq);
 	state_u64(st, &n->acq);
 	state_queues(n, st);
+	for (unsigned i = 0; i < NVME_QUEUES && !st->bad; i++)
+		state_held(n, st, &n->cq[i]);
 	for (unsigned i = 0; i < NVME_FEATURES; i++)
 		state_u32(st, &n->feature[i]);
+	u64 *const counter[] = { &n->units_read, &n->units_written, &n->reads, &n->writes };
+	for (unsigned i = 0; i < countof(counter); i++)
+		state_u64(st, counter[i]);
 	state_u32(st, &n->naer);
 	if (n->naer > NVME_AERS) {
 		state_bad(st, "too many event requests");
@@ -526,6 +564,9 @@ static void nvme_state(struct device *d, struct state *st)
 	}
 	for (unsigned i = 0; i < NVME_AERS; i++)
 		state_u16(st, &n->aer[i]);
+	n->starved |= st->load; /* what waits in the queues is looked at with the next command */
+	if (st->load && st->bad)
+		empty_queues(n);
 	if (st->load && n->csts & CSTS_RDY && (!n->sq[0].size || !n->cq[0].size)) {
 		state_bad(st, "ready without an admin queue");
 		n->csts = CSTS_CFS;

@@ -5,6 +5,7 @@
  * bytes.  Three things follow a write: BARs move, masked MSIs may go out, INTx may be
  * switched off; and the device may want to know (fn->config). */
 #include "core/dev/pci.h"
+#include "core/bell.h"
 #include "core/state.h"
 
 enum { CF8 = 0xcf8, ECAM_SIZE = 1 << 20, CAP_FIRST = 0x40, CFG_OLD = 0x100 };
@@ -48,14 +49,18 @@ static u64 bar_base(const struct pci_fn *f, unsigned bar)
 /* A BAR at 0 is not assigned, one that leaves the bus is being sized: not decoded. */
 static void map_bars(struct pci_fn *f)
 {
+	bool moved = false;
+
 	for (unsigned i = 0; i < PCI_BARS; i++) {
 		u8 need = f->bar_kind[i] == PCI_IO ? CMD_IO : CMD_MEM;
 		u64 base = bar_base(f, i);
 
 		if (f->bar_kind[i] != PCI_NONE)
-			bus_move(bar_bus(f, i), &f->bar[i], base,
-				 base && (f->cfg[PCI_COMMAND] & need));
+			moved |= bus_move(bar_bus(f, i), &f->bar[i], base,
+					  base && (f->cfg[PCI_COMMAND] & need));
 	}
+	if (moved)
+		bells_follow(f->dev.vm);
 }
 
 int pci_bar(struct pci_fn *f, unsigned bar, enum pci_bar_kind kind, u64 len, u8 width)

@@ -7,6 +7,7 @@
 #ifndef CORE_DEV_VIRTIO_H
 #define CORE_DEV_VIRTIO_H
 
+#include "core/bell.h"
 #include "core/dev/pci.h"
 #include "core/dev/virtq.h"
 
@@ -58,6 +59,7 @@ struct virtio {
 	u64 kicked;              /* queues with work left, by number */
 	struct timer again;
 	struct virtq *q;
+	struct bell *bell;       /* one for each queue, armed while its driver uses it */
 	u8 config[VIRTIO_CONFIG];
 };
 

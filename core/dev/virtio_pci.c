@@ -95,6 +95,19 @@ void virtio_kick(struct virtio *v, unsigned q)
 	timer_set(&v->again, host_now());
 }
 
+static void rang(struct bell *b)
+{
+	struct virtio *v = container_of(b->region->dev, struct virtio, fn.dev);
+
+	virtio_kick(v, (unsigned)(b - v->bell));
+}
+
+static void arm(struct virtio *v)
+{
+	for (unsigned i = 0; i < v->info.queues; i++)
+		bell_arm(&v->bell[i], v->status & STATUS_DRIVER_OK && v->q[i].ready);
+}
+
 static void again(struct timer *t)
 {
 	struct virtio *v = container_of(t, struct virtio, again);
@@ -128,6 +141,7 @@ static void reset(struct virtio *v)
 		return;
 	for (unsigned i = 0; i < v->info.queues; i++)
 		virtq_reset(&v->q[i]);
+	arm(v);
 	timer_cancel(&v->again);
 	v->kicked = 0;
 	v->features = 0;
@@ -181,6 +195,7 @@ static void set_status(struct virtio *v, u8 val)
 	if (!((v->status | add) & STATUS_FEATURES_OK))
 		add &= (u8)~STATUS_DRIVER_OK;
 	v->status |= add;
+	arm(v);
 	if (add & STATUS_DRIVER_OK && v->ops->start)
 		v->ops->start(v);
 }
@@ -230,6 +245,7 @@ static void enable(struct virtio *v, struct virtq *q)
 {
 	if (!virtq_enable(q))
 		virtio_fail(v, "queue enabled with a ring that makes no sense");
+	arm(v);
 }
 
 static void queue_write(struct virtio *v, struct virtq *q, unsigned reg, u64 val)
@@ -456,6 +472,7 @@ static void virtio_state(struct device *d, struct state *s)
 		return;
 	}
 	negotiated(v);
+	arm(v);
 	v->kicked = v->info.queues == 64 ? ~0ull : (1ull << v->info.queues) - 1;
 	timer_set(&v->again, host_now()); /* whatever waits in the rings */
 }
@@ -520,12 +537,15 @@ int virtio_init(struct virtio *v, struct vm *vm, struct pci *pci, const struct v
 	v->config_vector = VIRTIO_NO_VECTOR;
 	timer_init(&v->again, vm, v->fn.dev.lock, again);
 	v->q = vm_alloc(vm, info->queues * sizeof(*v->q));
-	if (!v->q)
+	v->bell = vm_alloc(vm, info->queues * sizeof(*v->bell));
+	if (!v->q || !v->bell)
 		return E_NOMEM;
 	for (unsigned i = 0; i < info->queues; i++)
 		virtq_init(&v->q[i], &v->fn.dev, info->queue_size, broke);
 	if ((err = pci_add(pci, &v->fn, -1, &id)) ||
 	    (err = pci_bar(&v->fn, BAR, PCI_MEM64, BAR_LEN, 4)))
 		return err;
+	for (unsigned i = 0; i < info->queues; i++)
+		bell_init(&v->bell[i], &v->fn.bar[BAR], NOTIFY + i * DOORBELL, rang);
 	return add_caps(v);
 }

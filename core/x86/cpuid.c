@@ -5,6 +5,7 @@
  * offered.  Vector instructions run on the host's CPU, so they are offered where
  * it has them. */
 #include "core/x86/cpuid.h"
+#include "core/record.h"
 
 #define BIT(f) (1u << ((f) & 31))
 
@@ -75,7 +76,28 @@ static const struct {
 	/* AMD: no nested data breakpoints, LFENCE serializes, null selectors clear the
 	 * base, no speculative return stack overflow */
 	[CPUID_821_EAX] = {1u << 0 | 1u << 2 | 1u << 6 | 1u << 29, 0},
+	[CPUID_KVM_EAX] = {BIT(FEAT_KVM_CLOCK) | BIT(FEAT_KVM_NO_DELAY) | BIT(FEAT_KVM_STABLE), 0},
 };
+
+/* The named baseline, which must not change: x86-64-v3 with what every processor since 2017
+ * and each engine have.  No PCID and nothing of a vendor's. */
+static const u32 baseline[CPUID_WORDS] = {
+	[CPUID_1_ECX] = BIT(FEAT_SSE3) | BIT(FEAT_PCLMUL) | BIT(FEAT_SSSE3) | BIT(FEAT_FMA) | BIT(FEAT_CX16) |
+			BIT(FEAT_SSE41) | BIT(FEAT_SSE42) | BIT(FEAT_X2APIC) | BIT(FEAT_MOVBE) |
+			BIT(FEAT_POPCNT) | BIT(FEAT_TSC_DEADLINE) | BIT(FEAT_AES) | BIT(FEAT_XSAVE) |
+			BIT(FEAT_AVX) | BIT(FEAT_F16C) | BIT(FEAT_RDRAND) | BIT(FEAT_HYPERVISOR),
+	[CPUID_1_EDX] = BIT(FEAT_FPU) | BIT(FEAT_DE) | BIT(FEAT_PSE) | BIT(FEAT_TSC) |
+			BIT(FEAT_MSR) | BIT(FEAT_PAE) | BIT(FEAT_MCE) | BIT(FEAT_CX8) | BIT(FEAT_APIC) |
+			BIT(FEAT_SEP) | BIT(FEAT_MTRR) | BIT(FEAT_PGE) | BIT(FEAT_MCA) | BIT(FEAT_CMOV) |
+			BIT(FEAT_PAT) | BIT(FEAT_PSE36) | BIT(FEAT_CLFLUSH) | BIT(FEAT_MMX) |
+			BIT(FEAT_FXSR) | BIT(FEAT_SSE) | BIT(FEAT_SSE2),
+	[CPUID_7_EBX] = BIT(FEAT_FSGSBASE) | BIT(FEAT_BMI1) | BIT(FEAT_AVX2) | BIT(FEAT_SMEP) |
+			BIT(FEAT_BMI2) | BIT(FEAT_ERMS) | BIT(FEAT_ADX) | BIT(FEAT_SMAP),
+	[CPUID_81_ECX] = BIT(FEAT_LAHF) | BIT(FEAT_ABM),
+	[CPUID_81_EDX] = BIT(FEAT_SYSCALL) | BIT(FEAT_NX) | BIT(FEAT_RDTSCP) | BIT(FEAT_LM),
+	[CPUID_KVM_EAX] = BIT(FEAT_KVM_CLOCK) | BIT(FEAT_KVM_NO_DELAY) | BIT(FEAT_KVM_STABLE),
+};
+enum { BASELINE_SIGNATURE = 0x306c3, BASELINE_PHYS_BITS = 39 };
 
 static void host_words(u32 w[CPUID_WORDS])
 {
@@ -94,14 +116,28 @@ static void host_words(u32 w[CPUID_WORDS])
 	w[CPUID_7_EDX] = r[3];
 }
 
-static void features(struct cpuid_policy *p)
+/* Engines that use the host's page tables reach as far as it does; all say the same. */
+static u8 host_phys_bits(void)
 {
+	u32 r[4];
+
+	host_cpuid(0x80000000, 0, r);
+	if (r[0] < 0x80000008)
+		return 36;
+	host_cpuid(0x80000008, 0, r);
+	return (u8)min_u64(r[0] & 0xff, 46);
+}
+
+static void features(struct cpuid_policy *p, const struct vm *vm)
+{
+	const u32 *limit = vm->cpuid_limit, *more = vm->cpu_model == CPU_HOST ? vm->cpuid_more : NULL;
 	u32 host[CPUID_WORDS] = {0};
 	bool ymm = (host_xcr0() & 7) == 7;
 
 	host_words(host);
 	for (unsigned i = 0; i < CPUID_WORDS; i++)
-		p->has[i] = offer[i].always | (offer[i].host & host[i]);
+		p->has[i] = ((offer[i].always | (offer[i].host & host[i])) & (limit ? limit[i] : ~0u)) |
+			    (more ? more[i] : 0);
 	if (!ymm || !(p->has[CPUID_1_ECX] & BIT(FEAT_AVX))) {
 		p->has[CPUID_1_ECX] &= ~(BIT(FEAT_AVX) | BIT(FEAT_FMA) | BIT(FEAT_F16C));
 		p->has[CPUID_7_EBX] &= ~BIT(FEAT_AVX2);
@@ -167,8 +203,7 @@ static void basic(struct cpuid_policy *p, const struct vm *vm, u32 signature)
 static void hypervisor(struct cpuid_policy *p, const struct vm *vm)
 {
 	add_text(p, 0x40000000, 0x40000010, "KVMKVMKVM\0\0\0");
-	/* clock source by the new MSRs, no I/O delays, the clock page's flags are true */
-	add(p, 0x40000001, NO_SUB, 1 << 3 | 1 << 1 | 1 << 24, 0, 0, 0);
+	add(p, 0x40000001, NO_SUB, p->has[CPUID_KVM_EAX], 0, 0, 0);
 	add(p, 0x40000010, NO_SUB, vm->tsc_khz, 1000000, 0, 0);
 }
 
@@ -198,38 +233,100 @@ static void extended(struct cpuid_policy *p, u32 signature)
 		add(p, 0x80000021, NO_SUB, has[CPUID_821_EAX], 0, 0, 0);
 }
 
-static void build(struct cpuid_policy *p, const struct vm *vm)
+static u32 host_vendor(struct cpuid_policy *p)
 {
-	u32 r[4], signature;
+	u32 r[4];
 
 	host_cpuid(0, 0, r);
 	p->vendor = r[1] == 0x68747541 || r[1] == 0x6f677948 ? VENDOR_AMD : VENDOR_INTEL;
+	p->phys_bits = host_phys_bits();
 	host_cpuid(1, 0, r);
-	signature = r[0] & 0x0fff3fff;
+	return r[0] & 0x0fff3fff;
+}
+
+/* Exactly the baseline, or a word of what is missing. */
+static int to_baseline(struct cpuid_policy *p)
+{
+	for (unsigned i = 0; i < CPUID_WORDS; i++) {
+		u32 lacks = baseline[i] & ~p->has[i];
+
+		if (lacks)
+			return fail(E_UNSUP, "cpu baseline: it has the feature %s, which is not to be had here; "
+				    "use --cpu auto", cpuid_name(i * 32 + (u32)__builtin_ctz(lacks)));
+		p->has[i] = baseline[i];
+	}
+	if (p->phys_bits < BASELINE_PHYS_BITS)
+		return fail(E_UNSUP, "cpu baseline: it has %d-bit addresses, this host %u", BASELINE_PHYS_BITS,
+			    p->phys_bits);
+	p->phys_bits = BASELINE_PHYS_BITS;
+	p->vendor = VENDOR_INTEL;
+	return 0;
+}
+
+static int build(struct cpuid_policy *p, const struct vm *vm)
+{
+	u32 signature = host_vendor(p);
+	int err = 0;
+
+	features(p, vm);
+	if (vm->cpu_model == CPU_BASELINE) {
+		err = to_baseline(p);
+		signature = BASELINE_SIGNATURE;
+	}
 	p->family = (signature >> 8 & 15) + ((signature >> 8 & 15) == 15 ? signature >> 20 & 255 : 0);
 	p->model = (signature >> 4 & 15) | (signature >> 12 & 0xf0);
-	p->phys_bits = 46;
 	p->lin_bits = 48;
 	p->max = p->vendor == VENDOR_INTEL ? 0x16 : 0xd;
 	p->max_ext = p->vendor == VENDOR_INTEL ? 0x80000008 : 0x80000021;
-	features(p);
 	basic(p, vm, signature);
 	hypervisor(p, vm);
 	extended(p, signature);
+	return err;
+}
+
+/* Bits that tell of a habit, not of something that can be used, and AMD's second copy of
+ * leaf 1's EDX. */
+static const u32 habit[CPUID_WORDS] = {
+	[CPUID_7_EBX] = BIT(FEAT_FDP_EXCPTN) | BIT(FEAT_NO_FCS),
+	[CPUID_81_EDX] = 0x0183f3ff, [CPUID_821_EAX] = ~0u,
+};
+
+/* A guest that was saved goes on with what it was told, if all of that is here. */
+static int adopt(struct cpuid_policy *p, const struct cpuid_policy *saved)
+{
+	for (unsigned i = 0; i < CPUID_WORDS; i++) {
+		u32 lacks = saved->has[i] & ~p->has[i] & ~habit[i];
+
+		if (lacks)
+			return fail(E_UNSUP, "state: the guest was told of the processor feature %s, which is "
+				    "not to be had here; restore it on a host and engine that have it, or start "
+				    "guests that are to move with --cpu baseline",
+				    cpuid_name(i * 32 + (u32)__builtin_ctz(lacks)));
+	}
+	if (saved->phys_bits > p->phys_bits || saved->phys_bits < 36 || saved->lin_bits != p->lin_bits ||
+	    saved->xcr0 & ~p->xcr0 || !(saved->xcr0 & XCR0_X87))
+		return fail(E_UNSUP, "state: the guest was told of %u-bit addresses and register sets %#llx, "
+			    "which are not to be had here", saved->phys_bits,
+			    (unsigned long long)saved->xcr0);
+	*p = *saved;
+	return 0;
 }
 
 int cpuid_init(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
+	int err = 0;
 
 	if (!vm->cpuid) {
 		vm->cpuid = vm_alloc(vm, sizeof(*vm->cpuid));
 		if (!vm->cpuid)
 			return E_NOMEM;
-		build(vm->cpuid, vm);
+		err = build(vm->cpuid, vm);
+		if (!err && vm->saved)
+			err = adopt(vm->cpuid, &vm->saved->cpuid);
 	}
 	v->emul.cpuid = vm->cpuid;
-	return 0;
+	return err;
 }
 
 /* ---- the instruction */

@@ -8,7 +8,7 @@
 /* Word and bit of a feature in cpuid_policy.has[]. */
 enum {
 	CPUID_1_ECX, CPUID_1_EDX, CPUID_7_EBX, CPUID_7_ECX, CPUID_7_EDX,
-	CPUID_D1_EAX, CPUID_81_ECX, CPUID_81_EDX, CPUID_88_EBX, CPUID_821_EAX, CPUID_WORDS,
+	CPUID_D1_EAX, CPUID_81_ECX, CPUID_81_EDX, CPUID_88_EBX, CPUID_821_EAX, CPUID_KVM_EAX, CPUID_WORDS,
 };
 enum feature {
 #define F(word, bit) ((word) * 32 + (bit))
@@ -54,7 +54,21 @@ enum feature {
 	FEAT_SYSCALL = F(CPUID_81_EDX, 11), FEAT_NX = F(CPUID_81_EDX, 20),
 	FEAT_PDPE1GB = F(CPUID_81_EDX, 26), FEAT_RDTSCP = F(CPUID_81_EDX, 27),
 	FEAT_LM = F(CPUID_81_EDX, 29),
+	/* KVM's leaf 0x40000001: services of the hypervisor */
+	FEAT_KVM_NO_DELAY = F(CPUID_KVM_EAX, 1), FEAT_KVM_CLOCK = F(CPUID_KVM_EAX, 3),
+	FEAT_KVM_ASYNC_PF = F(CPUID_KVM_EAX, 4), FEAT_KVM_STEAL = F(CPUID_KVM_EAX, 5),
+	FEAT_KVM_EOI = F(CPUID_KVM_EAX, 6), FEAT_KVM_UNHALT = F(CPUID_KVM_EAX, 7),
+	FEAT_KVM_FLUSH = F(CPUID_KVM_EAX, 9), FEAT_KVM_IPI = F(CPUID_KVM_EAX, 11),
+	FEAT_KVM_POLL = F(CPUID_KVM_EAX, 12), FEAT_KVM_YIELD = F(CPUID_KVM_EAX, 13),
+	FEAT_KVM_ASYNC_PF_INT = F(CPUID_KVM_EAX, 14), FEAT_KVM_STABLE = F(CPUID_KVM_EAX, 24),
 #undef F
+};
+
+/* What the guest is told of its processor. */
+enum cpu_model {
+	CPU_AUTO,      /* all that this host and any engine on it can keep */
+	CPU_BASELINE,  /* the same on Intel's and AMD's hosts and on every engine: for state that moves */
+	CPU_HOST,      /* all that this host and this engine can keep */
 };
 
 enum vendor { VENDOR_INTEL, VENDOR_AMD };
@@ -78,6 +92,7 @@ struct cpuid_policy {
 /* Makes vm's policy once, at the first vCPU; every vCPU's emul.cpuid points at it.
  * E_NOMEM. */
 int cpuid_init(struct vcpu *);
+const char *cpuid_name(u32 feature);  /* as Linux has it in /proc/cpuinfo */
 /* What the CPUID instruction answers on this vCPU in its present state. */
 void cpuid_query(const struct vcpu *, u32 leaf, u32 sub, u32 out[4]);
 

@@ -21,6 +21,8 @@ struct insn;
 struct tlb;
 struct tlb_entry;
 
+enum { TLB_CONTEXTS = 4 }; /* address spaces whose user pages the TLB keeps: mem.h */
+
 /* What became of an instruction. */
 enum done {
 	DONE_NEXT,     /* rip stands behind it */
@@ -74,6 +76,14 @@ struct emul {
 	struct tlb *tlb;       /* mem.c */
 	struct native *native; /* native.c */
 	const struct cpuid_policy *cpuid; /* cpuid.c */
+	/* Count what may have changed where code is executed from (mem.c): any, and a user's
+	 * in one context of the TLB. */
+	u32 mappings, user_mappings[TLB_CONTEXTS];
+	/* NULL, or: where data of this page of RAM (at a, host in our memory) is had from instead,
+	 * by an engine that tries something out (mem.c).  Code is not asked for; the TLB is to be
+	 * empty when this changes. */
+	u8 *(*elsewhere)(struct vcpu *, gpa a, u8 *host);
+	u64 word[16];          /* an engine's that makes code: beside the registers, as x86 is */
 	u64 oops_at;           /* rate limit of words about what the guest does */
 	u32 oops_n;
 	bool rf;               /* RF before the instruction in work: debug.c */

@@ -91,14 +91,15 @@ enum done exec_mm_movd(struct vcpu *v, const struct insn *i)
 	return DONE_NEXT;
 }
 
-/* A store that faults has set TOP all the same, but no tags. */
+/* A store that faults leaves TOP as it was, as AMD's processors do (Intel's may have
+ * made it 0 already), so the register is found by its number behind TOP. */
 static enum done mm_put(struct vcpu *v, const struct insn *i, unsigned n)
 {
+	unsigned top = ld16(v->x86.xsave + FX_FSW) >> FSW_TOP_SHIFT & 7;
 	enum done done;
 	u8 x[8];
 
-	x87_set_top(&v->x86, 0);
-	st64(x, ld64(mm(v, i->reg & 7)));
+	st64(x, ld64(mm(v, (i->reg - top) & 7)));
 	if ((done = vec_put(v, i, x, n)) == DONE_NEXT)
 		mmx_enter(&v->x86);
 	return done;

@@ -7,8 +7,11 @@
 #include "core/x86/sys.h"
 #include "core/x86/walk.h"
 
-enum { CONTEXTS = 4, USER = 0, SUPER = CONTEXTS, SUPER_AC, NONE, VIEWS };
-enum { PHYS_SHIFT = 63, PHYS_GLOBAL = 64 }; /* low bits of tlb_view.phys: page size, global */
+enum { CONTEXTS = TLB_CONTEXTS, USER = 0, SUPER = CONTEXTS, SUPER_AC, NONE, VIEWS };
+enum { PAGE_HASH = 1 << 14 }; /* bits */
+/* Low bits of tlb_view.phys: page size, global, no write tag only because of code. */
+enum { PHYS_SHIFT = 63, PHYS_GLOBAL = 64, PHYS_CODE = 128 };
+enum { CODE_WRITES = 16 }; /* so many writes in a row make a code page a page of data */
 
 struct tlb {
 	struct tlb_view view[VIEWS];
@@ -17,13 +20,19 @@ struct tlb {
 	u8 victim;
 	/* Large pages fall into 4 KiB entries, and INVLPG must find all of them: which
 	 * 2 MiB (hashed) and 1 GiB stretches may have entries. */
-	u64 large[16], huge;
+	u64 large[PAGE_HASH / 64], huge;
+	/* Pages, and such stretches, that code was executed in (hashed), whether or not they
+	 * have entries by now. */
+	u64 code[PAGE_HASH / 64], large_code[PAGE_HASH / 64];
+	bool local_code;    /* supervisor code was executed in a page that is not global */
 };
 
-/* An address with another entry's index: nothing that looks here can hit it. */
+/* A page with another entry's index: nothing that looks here can hit it.  For all but the first
+ * entry that is page 0, so that an empty TLB is memory nobody has touched yet: under an engine
+ * that hardly needs it, it stays so. */
 static u64 tag_none(unsigned i)
 {
-	return (u64)(i ^ 1) << 12 | 1ull << 63;
+	return i ? 0 : PAGE_SIZE;
 }
 
 static void drop(struct tlb_view *w, unsigned i)
@@ -45,10 +54,41 @@ static void view_flush(struct tlb_view *w, bool globals)
 
 /* ---- flushing */
 
+static void count_all(struct vcpu *v)
+{
+	struct tlb *t = v->emul.tlb;
+
+	v->emul.mappings++;
+	memset(t->code, 0, sizeof(t->code));
+	memset(t->large_code, 0, sizeof(t->large_code));
+	t->local_code = false;
+}
+
+/* The supervisor's pages that are not global may be others. */
+static void count_local(struct vcpu *v)
+{
+	if (v->emul.tlb->local_code)
+		count_all(v);
+}
+
+static unsigned hash_page(u64 a, unsigned shift)
+{
+	return (unsigned)((a >> shift) * 0x9e3779b97f4a7c15ull >> 50);
+}
+static bool hashed(const u64 *set, unsigned h)
+{
+	return set[h / 64] >> h % 64 & 1;
+}
+static void hash_add(u64 *set, unsigned h)
+{
+	set[h / 64] |= 1ull << h % 64;
+}
+
 void tlb_flush_all(struct vcpu *v)
 {
 	struct tlb *t = v->emul.tlb;
 
+	count_all(v);
 	for (unsigned i = 0; i < VIEWS; i++)
 		view_flush(&t->view[i], true);
 	memset(t->large, 0, sizeof(t->large));
@@ -57,17 +97,29 @@ void tlb_flush_all(struct vcpu *v)
 
 void tlb_flush_nonglobal(struct vcpu *v)
 {
+	count_local(v);
+	for (unsigned c = 0; c < CONTEXTS; c++)
+		v->emul.user_mappings[c]++;
 	for (unsigned i = 0; i < VIEWS; i++)
 		view_flush(&v->emul.tlb->view[i], false);
 }
 
-static unsigned hash_large(u64 a)
+/* Was code executed in a's page?  The sets know of pages whose entries are gone. */
+static bool was_executed(const struct tlb *t, u64 a)
 {
-	return (unsigned)((a >> 21) * 0x9e3779b97f4a7c15ull >> 54);
+	unsigned i = a >> 12 & (TLB_SIZE - 1);
+	bool was = hashed(t->code, hash_page(a, 12)) || hashed(t->large_code, hash_page(a, 21));
+
+	for (unsigned n = 0; n < NONE; n++)
+		was |= t->view[n].e[i].exec == (a & ~0xfffull);
+	return was;
 }
 
-static void flush_stretch(struct tlb *t, u64 a, unsigned shift)
+/* Drops a large page's entries; true: code was executed in one. */
+static bool flush_stretch(struct tlb *t, u64 a, unsigned shift)
 {
+	bool was = false;
+
 	for (unsigned n = 0; n < NONE; n++) {
 		struct tlb_view *w = &t->view[n];
 
@@ -77,30 +129,45 @@ static void flush_stretch(struct tlb *t, u64 a, unsigned shift)
 				const struct tlb_entry *e = &w->e[i];
 				u64 tag = e->read != tag_none(i) ? e->read : e->exec;
 
-				if ((w->phys[i] & PHYS_SHIFT) == shift && !((tag ^ a) >> shift))
-					drop(w, i);
+				if ((w->phys[i] & PHYS_SHIFT) != shift || (tag ^ a) >> shift)
+					continue;
+				was |= e->exec != tag_none(i);
+				drop(w, i);
 			}
 	}
+	return was;
 }
 
 void tlb_flush_page(struct vcpu *v, u64 a)
 {
 	struct tlb *t = v->emul.tlb;
-	unsigned i = a >> 12 & (TLB_SIZE - 1), h = hash_large(a);
+	unsigned i = a >> 12 & (TLB_SIZE - 1);
+	bool was = was_executed(t, a);
 
 	for (unsigned n = 0; n < NONE; n++)
 		drop(&t->view[n], i);
-	if (t->large[h / 64] >> h % 64 & 1) {
-		flush_stretch(t, a, 21);
-		flush_stretch(t, a, 22);
+	if (hashed(t->large, hash_page(a, 21))) {
+		was |= flush_stretch(t, a, 21);
+		was |= flush_stretch(t, a, 22);
 	}
-	if (t->huge >> (a >> 30) % 64 & 1)
+	if (t->huge >> (a >> 30) % 64 & 1) {
 		flush_stretch(t, a, 30);
+		was = true;
+	}
+	v->emul.mappings += was;
 }
 
-static void flush_context(struct tlb *t, unsigned c, bool globals)
+static void flush_user(struct vcpu *v, unsigned c, bool globals)
 {
-	view_flush(&t->view[USER + c], globals);
+	view_flush(&v->emul.tlb->view[USER + c], globals);
+	v->emul.user_mappings[c]++;
+}
+
+static void flush_context(struct vcpu *v, unsigned c, bool globals)
+{
+	struct tlb *t = v->emul.tlb;
+
+	flush_user(v, c, globals);
 	if (c != t->user)
 		return;
 	view_flush(&t->view[SUPER], globals);
@@ -109,9 +176,10 @@ static void flush_context(struct tlb *t, unsigned c, bool globals)
 
 void tlb_flush_pcid(struct vcpu *v, unsigned pcid)
 {
+	count_local(v);
 	for (unsigned c = 0; c < CONTEXTS; c++)
 		if (v->emul.tlb->pcid[c] == pcid)
-			flush_context(v->emul.tlb, c, false);
+			flush_context(v, c, false);
 }
 
 void tlb_new_cr3(struct vcpu *v, u64 old, bool keep)
@@ -121,6 +189,7 @@ void tlb_new_cr3(struct vcpu *v, u64 old, bool keep)
 	u16 pcid = pcide ? v->x86.cr3 & 0xfff : 0;
 	unsigned c;
 
+	count_local(v);
 	if (!pcide || pcid == (old & 0xfff)) {
 		if (!keep)
 			pcide ? tlb_flush_pcid(v, pcid) : tlb_flush_nonglobal(v);
@@ -133,10 +202,10 @@ void tlb_new_cr3(struct vcpu *v, u64 old, bool keep)
 		;
 	if (c < CONTEXTS) {
 		if (!keep)
-			view_flush(&t->view[USER + c], false);
+			flush_user(v, c, false);
 	} else {
 		c = t->victim = (u8)((t->victim + 1) % CONTEXTS);
-		view_flush(&t->view[USER + c], true);
+		flush_user(v, c, true);
 		t->pcid[c] = pcid;
 	}
 	t->user = (u8)c;
@@ -170,6 +239,16 @@ void tlb_mode(struct vcpu *v)
 	v->emul.view = v->emul.tlb->view[n].e;
 }
 
+struct tlb_entry *tlb_super(const struct vcpu *v, bool leave)
+{
+	return v->emul.tlb->view[leave ? SUPER_AC : SUPER].e;
+}
+
+unsigned tlb_context(const struct vcpu *v)
+{
+	return v->emul.tlb->user;
+}
+
 int tlb_init(struct vcpu *v)
 {
 	struct tlb *t = host_alloc(sizeof(*t));
@@ -177,8 +256,7 @@ int tlb_init(struct vcpu *v)
 	if (!t)
 		return fail(E_NOMEM, "vcpu %u: out of memory", v->id);
 	for (unsigned n = 0; n < VIEWS; n++)
-		for (unsigned i = 0; i < TLB_SIZE; i++)
-			drop(&t->view[n], i);
+		drop(&t->view[n], 0);
 	for (unsigned c = 1; c < CONTEXTS; c++)
 		t->pcid[c] = 0xffff; /* no such PCID */
 	v->emul.tlb = t;
@@ -208,15 +286,17 @@ static bool no(struct vcpu *v, enum vector vec, u32 error)
 	return false;
 }
 
-static void remember(struct tlb *t, u64 a, unsigned shift)
+static void remember(struct tlb *t, u64 a, unsigned shift, bool exec)
 {
-	unsigned h = hash_large(a);
+	if (exec)
+		hash_add(t->code, hash_page(a, 12));
+	if (shift == 21 || shift == 22) {
+		unsigned h = hash_page(a, 21), other = hash_page(a ^ (shift == 22) << 21, 21);
 
-	if (shift == 21 || shift == 22)
-		t->large[h / 64] |= 1ull << h % 64;
-	if (shift == 22) {
-		h = hash_large(a ^ 1 << 21);
-		t->large[h / 64] |= 1ull << h % 64;
+		hash_add(t->large, h);
+		hash_add(t->large, other);
+		if (exec)
+			hash_add(t->large_code, h), hash_add(t->large_code, other);
 	}
 	if (shift == 30)
 		t->huge |= 1ull << (a >> 30) % 64;
@@ -231,16 +311,30 @@ static void install(struct vcpu *v, unsigned n, u64 a, const struct walk *w, con
 	bool read = n < SUPER ? w->user : n == SUPER ? !w->user : true;
 	bool write = w->write || (n >= SUPER && !(v->x86.cr0 & CR0_WP));
 	bool exec = !w->nx && (n < SUPER ? w->user : !(w->user && (v->x86.cr4 & CR4_SMEP)));
+	bool code = __atomic_load_n(&s->page->code, __ATOMIC_SEQ_CST);
 
-	write = write && read && w->dirty && !s->rom &&
-		!__atomic_load_n(&s->page->code, __ATOMIC_SEQ_CST);
+	write = write && read && w->dirty && !s->rom;
+	v->emul.tlb->local_code |= exec && n >= SUPER && !w->global;
 	e->read = read ? tag : tag_none(i);
-	e->write = write ? tag : tag_none(i);
+	e->write = write && !code ? tag : tag_none(i);
 	e->exec = exec ? tag : tag_none(i);
-	e->add = (u64)(uintptr_t)s->host - a;
-	view->phys[i] = (s->pa & ~0xfffull) | w->shift | (w->global ? PHYS_GLOBAL : 0);
+	e->page = (u64)(uintptr_t)s->host - (a & (PAGE_SIZE - 1));
+	view->phys[i] = (s->pa & ~0xfffull) | w->shift | (w->global ? PHYS_GLOBAL : 0) |
+			(write && code ? PHYS_CODE : 0);
 	view->used[i / 64] |= 1ull << i % 64;
-	remember(v->emul.tlb, a, w->shift);
+	remember(v->emul.tlb, a, w->shift, exec);
+}
+
+/* An entry for code alone, or for data that elsewhere() placed. */
+static void apart(struct vcpu *v, unsigned n, u64 a, bool code)
+{
+	unsigned i = a >> 12 & (TLB_SIZE - 1);
+	struct tlb_entry *e = &v->emul.tlb->view[n].e[i];
+
+	if (code)
+		e->read = e->write = tag_none(i);
+	else
+		e->exec = tag_none(i);
 }
 
 static bool resolve(struct vcpu *v, u64 a, unsigned access, struct spot *s)
@@ -265,7 +359,11 @@ static bool resolve(struct vcpu *v, u64 a, unsigned access, struct spot *s)
 	s->host = b->host + (w.pa - b->base);
 	s->rom = b->rom;
 	s->page = &v->vm->ram.page[b - v->vm->ram.block][(w.pa - b->base) / PAGE_SIZE];
+	if (unlikely(v->emul.elsewhere != NULL) && !(access & ACC_EXEC))
+		s->host = v->emul.elsewhere(v, s->pa & ~0xfffull, s->host - (a & 0xfff)) + (a & 0xfff);
 	install(v, view_of(v, access), a, &w, s);
+	if (unlikely(v->emul.elsewhere != NULL))
+		apart(v, view_of(v, access), a, access & ACC_EXEC);
 	return true;
 }
 
@@ -302,15 +400,38 @@ static void move(void *to, const void *from, unsigned n)
 		memcpy(to, from, n);
 }
 
-static void code_written(struct ram_page *p)
+/* The lines of [a, a+n), which lie in one page. */
+static u64 lines_of(gpa a, unsigned n)
 {
+	unsigned first = a % PAGE_SIZE / 64, last = (unsigned)((a % PAGE_SIZE + n - 1) / 64);
+
+	return ~0ull >> (63 - (last - first)) << first;
+}
+
+/* [a, a+n) in page p was written to.  Gen counts behind what the lines and code become:
+ * who finds them still set reads the old gen, or sees them gone when it looks again
+ * (mem_code_range). */
+static void code_written(struct vcpu *v, struct ram_page *p, gpa a, unsigned n)
+{
+	u64 mask = lines_of(a, n);
+	u32 code;
+
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&p->code, __ATOMIC_SEQ_CST))
+	code = __atomic_load_n(&p->code, __ATOMIC_SEQ_CST);
+	if (!code)
 		return;
-	/* In this order: who finds code still set reads the old gen afterwards, or sees
-	 * code gone when it looks again (mem_code_page). */
-	__atomic_store_n(&p->code, 0, __ATOMIC_SEQ_CST);
-	__atomic_add_fetch(&p->gen, 1, __ATOMIC_SEQ_CST);
+	if (code > CODE_WRITES) {
+		__atomic_store_n(&p->code, 0, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&p->lines, 0, __ATOMIC_SEQ_CST);
+	} else {
+		__atomic_compare_exchange_n(&p->code, &code, code + 1, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_SEQ_CST);
+		if (!(__atomic_load_n(&p->lines, __ATOMIC_SEQ_CST) & mask))
+			return;
+		__atomic_fetch_and(&p->lines, ~mask, __ATOMIC_SEQ_CST);
+	}
+	ram_code_written(v->vm, p, a);
+	v->emul.leave = true;
 }
 
 static void spot_move(struct vcpu *v, const struct spot *s, u8 *buf, unsigned n, bool write)
@@ -321,10 +442,7 @@ static void spot_move(struct vcpu *v, const struct spot *s, u8 *buf, unsigned n,
 		move(buf, s->host, n);
 	} else if (!s->rom) {
 		move(s->host, buf, n);
-		if (__atomic_load_n(&s->page->code, __ATOMIC_SEQ_CST)) {
-			code_written(s->page);
-			v->emul.leave = true;
-		}
+		code_written(v, s->page, s->pa, n);
 	}
 }
 
@@ -395,8 +513,27 @@ bool mem_read_slow(struct vcpu *v, u64 a, unsigned size, u64 *out)
 	return true;
 }
 
+/* Into a page that could be written to, were there no code in it. */
+static bool write_to_code(struct vcpu *v, u64 a, unsigned size, u64 val)
+{
+	const struct tlb_entry *e = tlb_entry(v, a);
+	gpa pa = container_of(v->emul.view, struct tlb_view, e)->phys[a >> 12 & (TLB_SIZE - 1)];
+	struct ram_page *page;
+
+	if (!tlb_hit(e->read, a, size) || !(pa & PHYS_CODE))
+		return false;
+	page = ram_page(v->vm, pa);
+	if (!__atomic_load_n(&page->code, __ATOMIC_SEQ_CST))
+		return false; /* any more */
+	mem_store(tlb_host(e, a), size, val);
+	code_written(v, page, (pa & ~0xfffull) | (a & 0xfff), size);
+	return true;
+}
+
 bool mem_write_slow(struct vcpu *v, u64 a, unsigned size, u64 val)
 {
+	if (write_to_code(v, a, size, val))
+		return true;
 	return touch(v, a, &val, size, ACC_WRITE);
 }
 
@@ -493,11 +630,7 @@ void mem_rmw_end_slow(struct vcpu *v, u64 a, void *p, unsigned size)
 
 		if (off >= ram->block[i].len)
 			continue;
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&page->code, __ATOMIC_SEQ_CST)) {
-			code_written(page);
-			v->emul.leave = true;
-		}
+		code_written(v, page, ram->block[i].base + off, size);
 		return;
 	}
 }
@@ -532,7 +665,7 @@ void *mem_run(struct vcpu *v, u64 a, u64 *n, unsigned access)
 void mem_run_written(struct vcpu *v, u64 a, void *p, u64 n)
 {
 	if (!tlb_hit(tlb_entry(v, a)->write, a, 1))
-		mem_rmw_end_slow(v, a, p, 1);
+		mem_rmw_end_slow(v, a, p, (unsigned)n);
 }
 
 /* ---- code */
@@ -573,8 +706,11 @@ static bool drop_page(struct tlb_view *w, gpa a)
 
 			if ((w->phys[i] ^ a) >> 12)
 				continue;
-			had |= w->e[i].write != tag_none(i);
+			if (w->e[i].write == tag_none(i))
+				continue;
+			had = true;
 			w->e[i].write = tag_none(i);
+			w->phys[i] |= PHYS_CODE;
 		}
 	return had;
 }
@@ -586,14 +722,6 @@ static bool drop_page_everywhere(struct vcpu *v, gpa a)
 	for (unsigned i = 0; i < NONE; i++)
 		had |= drop_page(&v->emul.tlb->view[i], a);
 	return had;
-}
-
-/* The ring says which page made the epoch n into n + 1.  It is written behind the
- * epoch, so an entry that is not n's (yet, or any more) is told by its low bits, and
- * then every page is looked at. */
-static u64 ring_entry(u32 n, gpa a)
-{
-	return (a & ~0xfffull) | ((n + 1) & 0xfff);
 }
 
 /* The same for every page that holds code by now; it may have been written to
@@ -611,13 +739,15 @@ static void drop_writes(struct vcpu *v, struct tlb_view *w)
 			if (!p || !__atomic_load_n(&p->code, __ATOMIC_SEQ_CST))
 				continue;
 			w->e[i].write = tag_none(i);
-			__atomic_add_fetch(&p->gen, 1, __ATOMIC_SEQ_CST);
+			w->phys[i] |= PHYS_CODE;
+			ram_code_written(v->vm, p, w->phys[i]);
 		}
 }
 
-u32 mem_code_page(struct vcpu *v, gpa a)
+u32 mem_code_range(struct vcpu *v, gpa a, unsigned n)
 {
 	struct ram_page *p = ram_page(v->vm, a);
+	u64 mask = lines_of(a, n);
 	u32 gen;
 
 	if (!p)
@@ -627,13 +757,15 @@ u32 mem_code_page(struct vcpu *v, gpa a)
 			u32 was = __atomic_fetch_add(&v->vm->ram.code_epoch, 1, __ATOMIC_SEQ_CST);
 
 			__atomic_store_n(&v->vm->ram.code_ring[was % CODE_RING],
-					 ring_entry(was, a), __ATOMIC_SEQ_CST);
+					 ram_ring_entry(was, a), __ATOMIC_SEQ_CST);
 			drop_page_everywhere(v, a);
 			if (was == v->emul.code_epoch)
 				v->emul.code_epoch = was + 1;
 		}
+		__atomic_fetch_or(&p->lines, mask, __ATOMIC_SEQ_CST);
 		gen = __atomic_load_n(&p->gen, __ATOMIC_SEQ_CST);
-	} while (!__atomic_load_n(&p->code, __ATOMIC_SEQ_CST));
+	} while (!__atomic_load_n(&p->code, __ATOMIC_SEQ_CST) ||
+		 (__atomic_load_n(&p->lines, __ATOMIC_SEQ_CST) & mask) != mask);
 	return gen;
 }
 
@@ -648,11 +780,11 @@ static bool drop_recent(struct vcpu *v, u32 now)
 		u64 e = __atomic_load_n(&ram->code_ring[n % CODE_RING], __ATOMIC_SEQ_CST);
 		struct ram_page *p;
 
-		if (e != ring_entry(n, e))
+		if (e != ram_ring_entry(n, e))
 			return false;
 		p = ram_page(v->vm, e);
 		if (p && drop_page_everywhere(v, e)) /* written to since, unseen, it may be */
-			__atomic_add_fetch(&p->gen, 1, __ATOMIC_SEQ_CST);
+			ram_code_written(v->vm, p, e);
 	}
 	return true;
 }

@@ -19,7 +19,7 @@
  *     the entry's index can hit: a hit proves that the address is canonical.
  *  2. write is set only when the PTE's dirty bit is, the page is RAM and not
  *     ROM, and ram_page.code was 0 at that moment.
- *  3. add is host address - linear address, for all three tags. */
+ *  3. page is the page's host address, for all three tags. */
 #ifndef CORE_X86_MEM_H
 #define CORE_X86_MEM_H
 
@@ -33,7 +33,7 @@ enum access {
 enum { TLB_BITS = 10, TLB_SIZE = 1 << TLB_BITS };
 struct tlb_entry {
 	u64 read, write, exec; /* tags */
-	u64 add;
+	u64 page; /* where the page is in the host */
 };
 
 struct tlb_view {
@@ -53,7 +53,7 @@ static inline bool tlb_hit(u64 tag, u64 a, unsigned size)
 }
 static inline void *tlb_host(const struct tlb_entry *e, u64 a)
 {
-	return (void *)(uintptr_t)(a + e->add);
+	return (void *)(uintptr_t)(e->page + (a & (PAGE_SIZE - 1)));
 }
 
 enum done mem_done(const struct vcpu *);
@@ -159,18 +159,26 @@ void tlb_flush_all(struct vcpu *);      /* CR0, CR4, EFER, MOV CR3 with everythi
 void tlb_flush_nonglobal(struct vcpu *);
 void tlb_flush_page(struct vcpu *, u64 a); /* all PCIDs, globals too */
 void tlb_mode(struct vcpu *);           /* CPL, AC, CR0, CR4, CR3, DR7 changed: pick the view */
+/* The view of a supervisor under SMAP with AC clear, and with leave to touch user pages. */
+struct tlb_entry *tlb_super(const struct vcpu *, bool leave);
+unsigned tlb_context(const struct vcpu *); /* the present address space's, < TLB_CONTEXTS */
 /* MOV CR3: old is the former value; keep: bit 63 was set, nothing need be flushed. */
 void tlb_new_cr3(struct vcpu *, u64 old, bool keep);
 void tlb_flush_pcid(struct vcpu *, unsigned pcid); /* its non-global entries */
 int tlb_init(struct vcpu *);            /* for emul_init(): E_NOMEM */
 void tlb_fini(struct vcpu *);
 
-/* Engines that cache code: from now on every write to this page counts in
- * ram_page.gen.  Returns the gen that code made from bytes read after this call is
- * good for.  A write to a code page counts gen up and clears `code` again (data may
- * stay there), so an engine that finds its code stale calls this anew.  Other vCPUs
- * drop their write entries at their next mem_epoch(). */
-u32 mem_code_page(struct vcpu *, gpa);
+/* Engines that cache code: from now on every write to the 64-byte lines of [a, a+n)
+ * counts in ram_page.gen; n >= 1, inside one page.  Returns the gen that code made
+ * from bytes read after this call is good for.  A write there counts gen up and takes
+ * its lines out again, many writes to the page all of them (data may stay there), so
+ * an engine that finds its code stale calls this anew.  Other vCPUs drop their write
+ * entries at their next mem_epoch(). */
+u32 mem_code_range(struct vcpu *, gpa a, unsigned n);
+static inline u32 mem_code_page(struct vcpu *v, gpa a)
+{
+	return mem_code_range(v, a & ~0xfffull, PAGE_SIZE);
+}
 void mem_epoch_slow(struct vcpu *, u32 now);
 /* Call between blocks. */
 static inline void mem_epoch(struct vcpu *v)

@@ -272,10 +272,9 @@ static const struct msr *find(const struct vcpu *v, u32 index)
 	return NULL;
 }
 
-/* APIC_BASE, TSC_DEADLINE, x2APIC: the local APIC's. */
-static bool of_lapic(u32 index)
+bool msr_known(const struct vcpu *v, u32 index)
 {
-	return index == 0x1b || index == 0x6e0 || index >> 8 == 8;
+	return msr_of_lapic(index) || find(v, index);
 }
 
 static bool refuse(struct vcpu *v, const char *what, u32 index, bool known)
@@ -303,7 +302,7 @@ bool msr_read(struct vcpu *v, u32 index, u64 *val)
 {
 	const struct msr *m = find(v, index);
 
-	if (of_lapic(index)) {
+	if (msr_of_lapic(index)) {
 		if (want_device(v))
 			return false;
 		return lapic_msr_read(v, index, val) || refuse(v, "rdmsr", index, true);
@@ -332,7 +331,7 @@ bool msr_write(struct vcpu *v, u32 index, u64 val)
 {
 	const struct msr *m = find(v, index);
 
-	if (of_lapic(index)) {
+	if (msr_of_lapic(index)) {
 		if (want_device(v))
 			return false;
 		return lapic_msr_write(v, index, val) || refuse(v, "wrmsr", index, true);

@@ -51,15 +51,22 @@ bool debug_has_data(const struct vcpu *);
 enum done cr0_write(struct vcpu *, u64);
 enum done cr3_write(struct vcpu *, u64);
 enum done cr4_write(struct vcpu *, u64);
+u64 cr4_mask(const struct vcpu *);    /* the bits that may be set */
 /* PAE paging: loads x86.pdpte from CR3.  false: reserved bits, #GP(0) is filled. */
 bool pdpte_load(struct vcpu *, u64 cr3);
 
 /* The TSC as RDTSC gives it. */
 u64 guest_tsc(const struct vcpu *);
 
+/* An MSR that is the local APIC's: IA32_APIC_BASE, IA32_TSC_DEADLINE, x2APIC. */
+static inline bool msr_of_lapic(u32 index)
+{
+	return index == 0x1b || index == 0x6e0 || index >> 8 == 8;
+}
 /* msr.c: false: #GP is filled, or (mem_done()) a device is needed. */
 bool msr_read(struct vcpu *, u32 index, u64 *val);
 bool msr_write(struct vcpu *, u32 index, u64 val);
+bool msr_known(const struct vcpu *, u32 index); /* is there one of that index? */
 /* kvmclock.c: msr_write of MSR_KVM_SYSTEM_TIME and MSR_KVM_WALL_CLOCK */
 void kvmclock_system(struct vcpu *, u64 val);
 void kvmclock_wall(struct vcpu *, u64 val);

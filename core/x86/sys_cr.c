@@ -80,7 +80,7 @@ enum done cr3_write(struct vcpu *v, u64 val)
 	return DONE_BRANCH;
 }
 
-static u64 cr4_mask(const struct vcpu *v)
+u64 cr4_mask(const struct vcpu *v)
 {
 	static const struct {
 		u32 bit;

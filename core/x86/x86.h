@@ -106,6 +106,7 @@ struct x86 {
 	u64 mtrr_def_type, mtrr_fix[11], mtrr_base[8], mtrr_mask[8];
 	u64 mcg_status;
 	u64 kvm_clock, kvm_wall_clock; /* KVM's paravirtual clock MSRs */
+	u64 kvm_pv[6];        /* its MSRs 0x4b564d02 to 07: async page faults, steal time, EOI, polling */
 
 	/* what lies between two instructions */
 	bool shadow;          /* STI, MOV SS or POP SS: no interrupt before the next one is done */

@@ -26,11 +26,6 @@
 #include "engines/interp/cache.h"
 #include "engines/interp/interp.h"
 
-struct interp {
-	u32 kick;              /* atomic: run() is to return */
-	struct cache cache;
-};
-
 static bool kicked(const struct interp *p)
 {
 	return unlikely(__atomic_load_n(&p->kick, __ATOMIC_RELAXED));
@@ -38,7 +33,7 @@ static bool kicked(const struct interp *p)
 
 /* ---- instructions */
 
-static enum done not_next(struct vcpu *v, const struct insn *i, enum done d)
+enum done interp_not_next(struct vcpu *v, const struct insn *i, enum done d)
 {
 	switch (d) {
 	case DONE_BRANCH:
@@ -72,7 +67,7 @@ static enum done execute(struct vcpu *v, const struct block *b, unsigned n)
 	} while (!((unsigned)d | v->emul.leave) && i != end);
 	v->emul.retired += (u64)(i - b->insn);
 	v->emul.leave = false;
-	return likely(d == DONE_NEXT) ? DONE_NEXT : not_next(v, i - 1, d);
+	return likely(d == DONE_NEXT) ? DONE_NEXT : interp_not_next(v, i - 1, d);
 }
 
 /* ---- blocks */
@@ -110,9 +105,9 @@ struct place {
 	bool branched;
 };
 
-static struct block *look_up(struct vcpu *v, struct place *at, u64 lin, const u8 *host)
+static struct block *look_up(struct vcpu *v, struct cache *c, struct place *at, u64 lin,
+			     const u8 *host)
 {
-	struct cache *c = &((struct interp *)v->engine_data)->cache;
 	u64 drops = c->drops;
 	struct block *b = host ? cache_get(c, v, lin, host) : NULL;
 
@@ -122,7 +117,7 @@ static struct block *look_up(struct vcpu *v, struct place *at, u64 lin, const u8
 }
 
 /* The block at rip; NULL: emulate one instruction. */
-static struct block *find(struct vcpu *v, struct place *at)
+static struct block *find(struct vcpu *v, struct cache *c, struct place *at)
 {
 	u64 lin, before = at->lin;
 	struct block *b = at->prev;
@@ -138,14 +133,14 @@ static struct block *find(struct vcpu *v, struct place *at)
 	if (likely(b && block_same(b->jump[at->branched], host)))
 		b = b->jump[at->branched];
 	else
-		b = look_up(v, at, lin, host);
+		b = look_up(v, c, at, lin, host);
 	at->prev = b;
 	if (unlikely(b && !v->emul.long64 && b->len - 1u > v->x86.seg[CS].limit - v->x86.rip))
 		return NULL; /* it reaches over the limit: instruction by instruction */
 	return b;
 }
 
-static enum done walk(struct vcpu *v, const struct interp *p)
+enum done interp_walk(struct vcpu *v, struct interp *p)
 {
 	struct place at = {0};
 	struct block *b;
@@ -154,7 +149,7 @@ static enum done walk(struct vcpu *v, const struct interp *p)
 
 	do {
 		mem_epoch(v);
-		b = find(v, &at);
+		b = find(v, &p->cache, &at);
 		if (unlikely(!b))
 			return DONE_DEVICE;
 		behind = v->x86.rip + b->len;
@@ -164,27 +159,26 @@ static enum done walk(struct vcpu *v, const struct interp *p)
 	return d;
 }
 
-static enum done shadowed(struct vcpu *v)
+enum done interp_one(struct vcpu *v, struct interp *p)
 {
 	struct place at = {0};
-	struct block *b = find(v, &at);
+	struct block *b = find(v, &p->cache, &at);
+	bool shadow = v->x86.shadow;
 	enum done d;
 
 	if (!b)
 		return DONE_DEVICE; /* emul_step() ends the shadow */
-	d = execute(v, b, 1);
-	if (d != DONE_DEVICE)
+	d = execute(v, b, shadow ? 1 : b->n);
+	if (shadow && d != DONE_DEVICE)
 		shadow_end(v);
 	return d;
 }
 
 /* ---- events */
 
-enum { GO_ON = -1 };
-
-/* Delivers what waits.  GO_ON, or why run() returns: after an interrupt it does, so
- * that the local APIC learns of it before the guest can complete it. */
-static int boundary(struct vcpu *v, struct interp *p)
+/* Delivers what waits.  After an interrupt run() returns, so that the local APIC learns of
+ * it before the guest can complete it. */
+int interp_boundary(struct vcpu *v, struct interp *p)
 {
 	enum done d;
 
@@ -197,15 +191,15 @@ static int boundary(struct vcpu *v, struct interp *p)
 		d = emul_interrupt(v, (u8)v->irq);
 		v->irq = -1;
 	} else {
-		return debug_armed(v) ? EXIT_STEP : GO_ON;
+		return debug_armed(v) ? EXIT_STEP : INTERP_GO_ON;
 	}
 	return d == DONE_SHUTDOWN ? EXIT_RESET : EXIT_KICK;
 }
 
-static int why(enum done d)
+int interp_why(enum done d)
 {
 	return d == DONE_DEVICE ? EXIT_STEP : d == DONE_HALT ? EXIT_HALT :
-	       d == DONE_SHUTDOWN ? EXIT_RESET : GO_ON;
+	       d == DONE_SHUTDOWN ? EXIT_RESET : INTERP_GO_ON;
 }
 
 /* ---- struct engine */
@@ -221,10 +215,10 @@ static void run(struct vcpu *v, struct exit *x)
 	}
 	v->emul.leave = false;
 	do {
-		out = boundary(v, p);
-		if (out == GO_ON)
-			out = why(v->x86.shadow ? shadowed(v) : walk(v, p));
-	} while (out == GO_ON);
+		out = interp_boundary(v, p);
+		if (out == INTERP_GO_ON)
+			out = interp_why(v->x86.shadow ? interp_one(v, p) : interp_walk(v, p));
+	} while (out == INTERP_GO_ON);
 	x->why = (enum exit_why)out;
 }
 
@@ -267,21 +261,27 @@ static void fini(struct vcpu *v)
 	v->engine_data = NULL;
 }
 
-static int vm_nothing(struct vm *vm)
+int interp_vm_init(struct vm *vm)
 {
 	return 0;
 }
 
-static void vm_done(struct vm *vm)
+void interp_vm_fini(struct vm *vm)
 {
 }
 
-static int vm_ram(struct vm *vm, const struct ram_block *b)
+int interp_apics(struct vm *vm)
+{
+	return 0;
+}
+
+int interp_vm_ram(struct vm *vm, const struct ram_block *b)
 {
 	return 0;
 }
 
 const struct engine engine_interp = {
-	.name = "interp", .probe = probe, .vm_init = vm_nothing, .vm_fini = vm_done, .vm_ram = vm_ram,
+	.name = "interp", .probe = probe, .vm_init = interp_vm_init, .vm_fini = interp_vm_fini,
+	.vm_ram = interp_vm_ram, .apics = interp_apics,
 	.vcpu_init = init, .vcpu_fini = fini, .run = run, .kick = kick, .sync = sync,
 };

@@ -45,26 +45,16 @@ static void found(struct report *r, enum verdict v, const char *what, const char
 	va_end(ap);
 }
 
+/* interp runs everywhere; what the others lack is told as a warning. */
 static void engines_here(struct report *r)
 {
 	for (unsigned i = 0; engines[i]; i++) {
-		char why[200] = "", what[32];
-		bool bad = engines[i]->probe(why, sizeof(why));
+		char why[300] = "", what[32];
+		int err = engines[i]->probe(why, sizeof(why));
 
 		snprintf(what, sizeof(what), "engine %s", engines[i]->name);
-		found(r, bad ? BAD : OK, what, "", "%s", *why ? why : "can run here, without privilege");
+		found(r, err ? WARN : OK, what, "", "%s", why);
 	}
-}
-
-/* Told, because a user looks for it; no engine of ours uses it yet. */
-static void kvm(struct report *r)
-{
-	if (access("/dev/kvm", F_OK))
-		found(r, OK, "/dev/kvm", "", "not there, and not needed");
-	else if (access("/dev/kvm", R_OK | W_OK))
-		found(r, OK, "/dev/kvm", "", "there, but not for you (%s); no engine uses it yet", strerror(errno));
-	else
-		found(r, OK, "/dev/kvm", "", "there; no engine uses it yet");
 }
 
 static void io_uring(struct report *r)
@@ -111,19 +101,6 @@ static void files(struct report *r)
 		found(r, WARN, "open files", "ulimit -n 1024", "at most %llu", (unsigned long long)l.rlim_cur);
 	else
 		found(r, OK, "open files", "", "at most %llu", (unsigned long long)l.rlim_cur);
-}
-
-static void code(struct report *r)
-{
-	u8 *rw = NULL, *rx = NULL;
-
-	if (host_code_alloc(PAGE_SIZE, &rw, &rx)) {
-		found(r, BAD, "executable memory", "allow executable memory maps (SELinux: execmem)",
-		      "this host denies it; vector instructions cannot be run");
-		return;
-	}
-	found(r, OK, "executable memory", "", "written and executed at two addresses, never one");
-	host_code_free(PAGE_SIZE, rw, rx);
 }
 
 static void image_tools(struct report *r)
@@ -203,7 +180,7 @@ int cmd_doctor(int argc, char **argv)
 		       "The exit status is 1 when something is bad.\n\n  lodge doctor\n  lodge doctor --json\n",
 	};
 	static void (*const look[])(struct report *) = {
-		engines_here, kvm, code, io_uring, network, memory, files, image_tools, space,
+		engines_here, io_uring, network, memory, files, image_tools, space,
 	};
 	struct report r = { 0 };
 	bool json = false, bad = false;

@@ -11,7 +11,7 @@
 enum {
 	OPT_ENGINE = 256, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MODULE, OPT_FIRMWARE, OPT_DISK,
 	OPT_NET, OPT_CONSOLE, OPT_DEBUGCON, OPT_NAME, OPT_NO_REBOOT, OPT_TEST_DEVICES, OPT_TRACE_LIST,
-	OPT_OVERCOMMIT, OPT_IMAGE, OPT_LAST = OPT_IMAGE,
+	OPT_OVERCOMMIT, OPT_CPU, OPT_TSC_KHZ, OPT_HUGEPAGES, OPT_PIN, OPT_SHADOW, OPT_IMAGE, OPT_LAST = OPT_IMAGE,
 };
 
 static const struct argp_option words[] = {
@@ -22,7 +22,11 @@ static const struct argp_option words[] = {
 	{ "firmware", OPT_FIRMWARE, "FILE", 0, "flat ROM that ends at 4 GiB", 1 },
 	{ "memory", 'm', "SIZE", 0, "guest memory, like 512M or 2G (1G)", 2 },
 	{ "cpus", 'c', "N", 0, "virtual CPUs (1)", 2 },
-	{ "engine", OPT_ENGINE, "NAME", 0, "auto or interp (auto)", 2 },
+	{ "engine", OPT_ENGINE, "NAME", 0, "auto, kvm, bt or interp ($LODGE_ENGINE, or auto)", 2 },
+	{ "cpu", OPT_CPU, "MODEL", 0, "auto, baseline (for saved VMs that move) or host (auto)", 2 },
+	{ "tsc-khz", OPT_TSC_KHZ, "N", 0, "speed of the guest's time stamp counter (the engine's choice)", 2 },
+	{ "hugepages", OPT_HUGEPAGES, NULL, 0, "guest memory of the host's huge pages", 2 },
+	{ "pin", OPT_PIN, "LIST", 0, "the host's CPUs for the virtual ones in turn, like 0,2-3", 2 },
 	{ "overcommit", OPT_OVERCOMMIT, NULL, 0, "more memory than this machine has", 2 },
 	{ "disk", OPT_DISK, "FILE[,ro][,if=nvme|virtio]", 0, "raw file or block device, repeatable", 3 },
 	{ "net", OPT_NET, "user|tap:NAME|none", 0, "network (user)", 3 },
@@ -32,6 +36,8 @@ static const struct argp_option words[] = {
 	{ "name", OPT_NAME, "NAME", 0, "the machine's name (the image's)", 5 },
 	{ "no-reboot", OPT_NO_REBOOT, NULL, 0, "end where the guest reboots", 5 },
 	{ "test-devices", OPT_TEST_DEVICES, NULL, 0, "debug-exit at 0xf4 and other test hardware", 6 },
+	{ "shadow", OPT_SHADOW, "N", OPTION_ARG_OPTIONAL,
+	  "check bt against interp, each block always, or N times and every Nth", 6 },
 	{ "trace", OPT_TRACE_LIST, "LIST", 0, "device names, exits, all: lines to stderr", 6 },
 	{ "quiet", 'q', NULL, 0, "say nothing when all is well", 6 },
 	{ "verbose", 'v', NULL, 0, "say more", 6 },
@@ -44,7 +50,7 @@ static int set_number(struct options *o, int key, const char *text)
 {
 	u64 n = 0;
 	int err = key == 'm' ? option_size("memory", text, &n) :
-			       option_number("cpus", text, 1, 16, &n);
+			       option_number("cpus", text, 1, VCPU_MAX, &n);
 	if (err)
 		return err;
 	if (key == 'm')
@@ -52,6 +58,22 @@ static int set_number(struct options *o, int key, const char *text)
 	else
 		o->cpus = (unsigned)n;
 	return 0;
+}
+
+static int set_tsc(struct options *o, const char *text)
+{
+	u64 n = 0;
+	int err = option_number("tsc-khz", text, 100000, 100000000, &n);
+	o->tsc_khz = (u32)n;
+	return err;
+}
+
+static int set_shadow(struct options *o, const char *text)
+{
+	u64 n = 1;
+	int err = text ? option_number("shadow", text, 1, 1000000000, &n) : 0;
+	o->shadow = (u32)n;
+	return err;
 }
 
 static int set_module(struct options *o, const char *text)
@@ -85,6 +107,10 @@ static int set(struct launch *l, int key, char *arg)
 	case 'c': return set_number(o, key, arg);
 	case OPT_ENGINE: o->engine = arg; return 0;
 	case OPT_OVERCOMMIT: o->overcommit = true; return 0;
+	case OPT_CPU: return option_cpu(arg, &o->cpu);
+	case OPT_TSC_KHZ: return set_tsc(o, arg);
+	case OPT_HUGEPAGES: o->hugepages = true; return 0;
+	case OPT_PIN: o->pin = arg; return option_pin(arg, 0, NULL);
 	case OPT_DISK: return option_disk(o, arg);
 	case OPT_NET: return option_net(o, arg);
 	case 'p': return option_forward(o, arg);
@@ -93,6 +119,7 @@ static int set(struct launch *l, int key, char *arg)
 	case OPT_NAME: o->name = arg; return 0;
 	case OPT_NO_REBOOT: o->no_reboot = true; return 0;
 	case OPT_TEST_DEVICES: o->test_devices = true; return 0;
+	case OPT_SHADOW: return set_shadow(o, arg);
 	case OPT_TRACE_LIST: return option_trace(o, arg);
 	case OPT_IMAGE: l->target = arg; return 0;
 	case 'q': l->quiet = true; return 0;
@@ -121,7 +148,7 @@ static bool repeatable(int key)
 	return key == OPT_DISK || key == OPT_MODULE || key == 'p' || key == OPT_TRACE_LIST;
 }
 
-static int read_definition(struct launch *l, struct definition *d, const char *file)
+int cmd_run_definition(struct launch *l, struct definition *d, const char *file)
 {
 	static struct word word[countof(words) + 1];
 	unsigned n = 0;
@@ -226,7 +253,7 @@ int cmd_run(int argc, char **argv)
 	l.command = cut_command(&argc, argv);
 	if (argp_parse(&argp, argc, argv, 0, NULL, &line))
 		return EXIT_OURS;
-	if (line.definition && read_definition(&l, &d, line.definition))
+	if (line.definition && cmd_run_definition(&l, &d, line.definition))
 		goto out;
 	line.second = true;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &line))
@@ -271,7 +298,7 @@ int cmd_check(int argc, char **argv)
 			fail(E_INVAL, "which definition? write it like: lodge check web.yaml");
 		return EXIT_OURS;
 	}
-	err = read_definition(&l, &d, file);
+	err = cmd_run_definition(&l, &d, file);
 	if (!err && !l.opt.kernel && !l.opt.firmware)
 		l.opt.kernel = "(the image's)";
 	if (!err)

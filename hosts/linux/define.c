@@ -1,4 +1,4 @@
-/* The reader of definitions, on libfyaml.  An error points at its place:
+/* The reader of definitions, on libyaml.  An error points at its place:
  *
  *   web.yaml:3:1: unknown key 'memroy', did you mean 'memory'?
  *     3 | memroy: 1G
@@ -8,15 +8,16 @@
 #include "hosts/linux/file.h"
 #include "hosts/linux/linux.h"
 
-#include <libfyaml.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <yaml.h>
 
 struct reader {
 	struct definition *d;
 	const char *file;
 	struct span text;
+	yaml_document_t *doc;
 	u64 seen;                    /* keys that stood already, by index of word */
 	int err;
 };
@@ -94,15 +95,6 @@ static void wrong(struct reader *r, int line, int column, const char *format, ..
 	point(r, line, column);
 }
 
-static void place(struct fy_node *n, int *line, int *column)
-{
-	struct fy_token *t = n && fy_node_is_scalar(n) ? fy_node_get_scalar_token(n) : NULL;
-	const struct fy_mark *m = t ? fy_token_start_mark(t) : NULL;
-
-	*line = m ? m->line + 1 : *line;
-	*column = m ? m->column + 1 : *column;
-}
-
 /* ---- keys and values */
 
 static const struct word *find(struct reader *r, const char *key)
@@ -158,11 +150,22 @@ static void flag(struct reader *r, const struct word *w, const char *value, int 
 		wrong(r, line, column, "%s is true or false, not '%s'", w->name, value);
 }
 
-static void scalar(struct reader *r, const struct word *w, struct fy_node *n, int line, int column)
+/* A scalar's text, or NULL if it is something else or has a NUL in it. */
+static const char *text_of(const yaml_node_t *n)
 {
-	const char *value = n && fy_node_is_scalar(n) ? fy_node_get_scalar0(n) : NULL;
+	const char *s = n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : NULL;
 
-	place(n, &line, &column);
+	return s && strlen(s) == n->data.scalar.length ? s : NULL;
+}
+
+static int line_of(const yaml_node_t *n) { return n ? (int)n->start_mark.line + 1 : 1; }
+static int column_of(const yaml_node_t *n) { return n ? (int)n->start_mark.column + 1 : 1; }
+
+static void scalar(struct reader *r, const struct word *w, const yaml_node_t *n)
+{
+	const char *value = text_of(n);
+	int line = line_of(n), column = column_of(n);
+
 	if (!value)
 		wrong(r, line, column, "%s wants %s", w->name,
 		      w->flag ? "true or false" : w->many ? "a value or a list of values" : "one value");
@@ -172,16 +175,23 @@ static void scalar(struct reader *r, const struct word *w, struct fy_node *n, in
 		give(r, w, value, line, column);
 }
 
-static void pair(struct reader *r, struct fy_node *key, struct fy_node *value)
+static void values(struct reader *r, const struct word *w, const yaml_node_t *n)
 {
-	const char *name = key && fy_node_is_scalar(key) ? fy_node_get_scalar0(key) : NULL;
-	int line = 1, column = 1;
-	const struct word *w;
-	struct fy_node *item;
-	void *at = NULL;
+	if (!w->many || !n || n->type != YAML_SEQUENCE_NODE) {
+		scalar(r, w, n);
+		return;
+	}
+	for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top; i++)
+		scalar(r, w, yaml_document_get_node(r->doc, *i));
+}
 
-	place(key, &line, &column);
-	if (!name || !(w = find(r, name))) {
+static void pair(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)
+{
+	const char *name = text_of(key);
+	int line = line_of(key), column = column_of(key);
+	const struct word *w = name ? find(r, name) : NULL;
+
+	if (!w) {
 		unknown(r, name ? name : "?", line, column);
 		return;
 	}
@@ -190,97 +200,80 @@ static void pair(struct reader *r, struct fy_node *key, struct fy_node *value)
 		return;
 	}
 	r->seen |= 1ull << (w - r->d->word);
-	if (!w->many || !value || !fy_node_is_sequence(value))
-		scalar(r, w, value, line, column);
-	else
-		while ((item = fy_node_sequence_iterate(value, &at)))
-			scalar(r, w, item, line, column);
+	values(r, w, value);
 }
 
-static void pairs(struct reader *r, struct fy_node *root)
+static void pairs(struct reader *r)
 {
-	struct fy_node_pair *p;
-	void *at = NULL;
+	const yaml_node_t *root = yaml_document_get_root_node(r->doc);
 
-	if (!root || !fy_node_is_mapping(root)) {
+	if (!root || root->type != YAML_MAPPING_NODE) {
 		wrong(r, 1, 1, "not a definition: it is lines like `memory: 2G`");
 		return;
 	}
-	while ((p = fy_node_mapping_iterate(root, &at)))
-		pair(r, fy_node_pair_key(p), fy_node_pair_value(p));
+	for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++)
+		pair(r, yaml_document_get_node(r->doc, p->key), yaml_document_get_node(r->doc, p->value));
 }
 
-static void syntax(struct reader *r, struct fy_diag *diag)
+/* ---- the library */
+
+/* A byte that is no text: the library counts from the file's start. */
+static void no_text(struct reader *r, size_t at, const char *why)
 {
-	struct fy_diag_error *e;
-	void *at = NULL;
-
-	while ((e = fy_diag_errors_iterate(diag, &at)))
-		wrong(r, e->line > 0 ? e->line : 1, e->column > 0 ? e->column : 1, "%s", e->msg);
-	if (!r->err)
-		wrong(r, 1, 1, "not YAML");
-}
-
-/* The length of the character at p: well-formed UTF-8 (Unicode 15, table 3-7) that YAML
- * allows (1.2.2, 5.1), or 0. */
-static unsigned character(const u8 *p, size_t n)
-{
-	unsigned len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 :
-		       p[0] < 0xf5 ? 4 : 0;
-	u32 c = len == 1 ? p[0] : p[0] & (0x7fu >> len);
-
-	if (len > n)
-		return 0;
-	for (unsigned i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	if (c < 0x20 ? c != '\t' && c != '\n' && c != '\r' : c >= 0x7f && c < 0xa0 && c != 0x85)
-		return 0;
-	return c >= 0xd800 && (c < 0xe000 || c > 0x10ffff) ? 0 : len == 3 && c < 0x800 ? 0 :
-	       len == 4 && c < 0x10000 ? 0 : len;
-}
-
-/* The library does not get along with everything; this much is ours to judge. */
-static bool is_text(struct reader *r)
-{
-	const u8 *p = r->text.p, *end = p + r->text.n;
+	const u8 *p = r->text.p;
 	int line = 1, column = 1;
 
-	for (unsigned n; p < end; p += n, column++) {
-		n = character(p, (size_t)(end - p));
-		if (!n) {
-			wrong(r, line, column, "byte 0x%02x: this is no text in UTF-8", *p);
-			return false;
-		}
-		if (*p == '\n')
-			line++, column = 0;
+	at = at < r->text.n ? at : r->text.n - 1;
+	for (size_t i = 0; i < at; i++) {
+		column = p[i] == '\n' ? 1 : column + 1;
+		line += p[i] == '\n';
 	}
-	return true;
+	wrong(r, line, column, "byte 0x%02x: %s", p[at], why);
+}
+
+static void syntax(struct reader *r, const yaml_parser_t *y)
+{
+	if (y->error == YAML_MEMORY_ERROR)
+		r->err = fail(E_NOMEM, "%s: out of memory", r->file);
+	else if (y->error == YAML_READER_ERROR && r->text.n)
+		no_text(r, y->problem_offset, y->problem);
+	else
+		wrong(r, (int)y->problem_mark.line + 1, (int)y->problem_mark.column + 1, "%s%s%s",
+		      y->context ? y->context : "", y->context ? ", " : "", y->problem ? y->problem : "not YAML");
+}
+
+static void document(struct reader *r, yaml_parser_t *y, bool first)
+{
+	yaml_document_t doc;
+
+	if (!yaml_parser_load(y, &doc)) {
+		syntax(r, y);
+		return;
+	}
+	const yaml_node_t *root = yaml_document_get_root_node(&doc);
+
+	r->doc = &doc;
+	if (first)
+		pairs(r);
+	else if (root)
+		wrong(r, line_of(root), column_of(root), "a second document; a definition is one");
+	yaml_document_delete(&doc);
 }
 
 static void parse(struct reader *r)
 {
-	struct fy_diag_cfg cfg;
-	struct fy_diag *diag;
-	struct fy_document *doc;
+	yaml_parser_t y;
 
-	fy_diag_cfg_default(&cfg);
-	diag = fy_diag_create(&cfg);
-	if (!diag) {
+	if (!yaml_parser_initialize(&y)) {
 		r->err = fail(E_NOMEM, "%s: out of memory", r->file);
 		return;
 	}
-	fy_diag_set_collect_errors(diag, true);
-	doc = fy_document_build_from_string(&(struct fy_parse_cfg){ .diag = diag, .flags = FYPCF_RESOLVE_DOCUMENT },
-					    r->text.p, r->text.n);
-	if (doc)
-		pairs(r, fy_document_root(doc));
-	else
-		syntax(r, diag);
-	fy_document_destroy(doc);
-	fy_diag_destroy(diag);
+	yaml_parser_set_input_string(&y, r->text.p, r->text.n);
+	yaml_parser_set_encoding(&y, YAML_UTF8_ENCODING);
+	document(r, &y, true);
+	if (!r->err)
+		document(r, &y, false);
+	yaml_parser_delete(&y);
 }
 
 int definition_read(struct definition *d, const char *file)
@@ -292,7 +285,7 @@ int definition_read(struct definition *d, const char *file)
 	if (!err && f.data.n > MiB)
 		err = fail(E_INVAL, "%s: %zu bytes are no definition", file, f.data.n);
 	r.text = f.data;
-	if (!err && is_text(&r))
+	if (!err)
 		parse(&r);
 	file_close(&f);
 	return err ? err : r.err;

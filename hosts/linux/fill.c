@@ -1,28 +1,21 @@
 /* Bringing files into guest memory at boot.
  *
- * Start-up is copying: tens of megabytes of kernel into pages which do not exist
- * yet.  memcpy() would take a fault for each, and the kernel zero it first; written
- * to the memfd they come into being full.  What is a hole in the unpacked kernel's
- * file (a third of Debian's) stays one in the memory.
- *
- * Writes to one file wait for each other, faults do not: of a large piece a second
- * thread brings the end by faults, in the meantime. */
+ * Start-up would be copying: tens of megabytes of kernel into pages which do not exist
+ * yet.  So the unpacked kernel's file is laid over the memory, page by page as it is
+ * touched, copied when written (host_ram_layer); what is a hole in it (a third of
+ * Debian's) stays one in the memory.  What cannot be laid is written to the memfd: by
+ * memcpy() each page would take a fault, and be zeroed first. */
 #include "hosts/linux/fill.h"
-#include "hosts/linux/signals.h"
 #include "hosts/linux/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
-enum {
-	SMALL = 64 * KiB,        /* below, memcpy() has the page mapped for the next, too */
-	LARGE = MiB,             /* worth a thread */
-};
+enum { SMALL = 64 * KiB };       /* below, memcpy() has the page mapped for the next, too */
 
 struct piece {                   /* of the kernel's file */
 	const struct fill *f;
@@ -32,13 +25,13 @@ struct piece {                   /* of the kernel's file */
 static void zero(const struct host_ram *r, u64 at, u64 n)
 {
 	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	if (n < SMALL || fallocate(r->fd, mode, (off_t)at, (off_t)n))
+	if (n < SMALL || host_ram_layered(r, at, n) || fallocate(r->fd, mode, (off_t)at, (off_t)n))
 		memset((u8 *)r->p + at, 0, n);
 }
 
 static void copy(const struct host_ram *r, u64 at, const u8 *from, u64 n)
 {
-	while (n >= SMALL) {
+	while (n >= SMALL && !host_ram_layered(r, at, n)) {
 		ssize_t k = pwrite(r->fd, from, n, (off_t)at);
 		if (k <= 0)
 			break;
@@ -58,7 +51,8 @@ static void send(const struct piece *p)
 	const struct host_ram *r = p->f->ram;
 	off_t from = (off_t)p->off;
 	u64 left = p->n;
-	if (lseek(r->fd, (off_t)p->at, SEEK_SET) == (off_t)p->at)
+	if (!host_ram_layered(r, p->at, p->n) &&
+	    lseek(r->fd, (off_t)p->at, SEEK_SET) == (off_t)p->at)
 		while (left >= SMALL) {
 			ssize_t k = sendfile(r->fd, p->f->kernel->fd, &from, left);
 			if (k <= 0)
@@ -68,42 +62,16 @@ static void send(const struct piece *p)
 	copy(r, p->at + p->n - left, source(p) + p->n - left, left);
 }
 
-/* By faults, all at once. */
-static void *read_in(void *arg)
-{
-	const struct piece *p = arg;
-	u8 *to = (u8 *)p->f->ram->p + p->at;
-	u64 done = 0;
-	signals_block();
-	madvise(to, p->n, MADV_POPULATE_WRITE);
-	while (done < p->n) {
-		ssize_t k = pread(p->f->kernel->fd, to + done, p->n - done, (off_t)(p->off + done));
-		if (k <= 0)
-			break;
-		done += (u64)k;
-	}
-	memcpy(to + done, source(p) + done, p->n - done);
-	return NULL;
-}
-
-static bool two_cpus(void)
-{
-	cpu_set_t set;
-	return sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1;
-}
-
-/* A fault costs more than a write: three eighths take as long as the rest. */
+/* Whole pages are laid over the memory, if they lie in the file as they will in it. */
 static void bring(const struct fill *f, u64 at, u64 off, u64 n)
 {
-	u64 cut = ((at + n / 8 * 5) & ~(u64)(PAGE_SIZE - 1)) - at;
-	struct piece first = { f, at, off, n }, second = { f, at + cut, off + cut, n - cut };
-	pthread_t helper;
-	bool helped = n >= LARGE && two_cpus() && !sys->thread(&helper, NULL, read_in, &second);
-	if (helped)
-		first.n = cut;
-	send(&first);
-	if (helped)
-		pthread_join(helper, NULL);
+	u64 head = -at & (PAGE_SIZE - 1), whole;
+	bool alike = !((at ^ off) & (PAGE_SIZE - 1)) && n >= SMALL;
+	whole = alike ? (n - head) & ~(u64)(PAGE_SIZE - 1) : 0;
+	if (!whole || !host_ram_layer(f->ram, at + head, f->kernel->fd, off + head, whole))
+		head = n, whole = 0;
+	send(&(struct piece){ f, at, off, head });
+	send(&(struct piece){ f, at + head + whole, off + head + whole, n - head - whole });
 }
 
 /* Where data begins or ends at or behind off, at most end. */

@@ -6,7 +6,7 @@
 #include "hosts/linux/unpack.h"
 
 struct fill {
-	const struct host_ram *ram;
+	struct host_ram *ram;
 	const struct unpacked *kernel; /* may be a file, and sparse */
 };
 

@@ -16,11 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <asm/prctl.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/random.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -93,8 +94,7 @@ int host_code_alloc(size_t n, u8 **rw, u8 **rx)
 		if (ok)
 			return 0;
 	}
-	return fail(E_UNSUP, "this system lets no program make code at run time "
-		    "(%s; see sysctl vm.memfd_noexec)", strerror(errno));
+	return E_UNSUP;
 }
 
 void host_code_free(size_t n, u8 *rw, u8 *rx)
@@ -105,21 +105,14 @@ void host_code_free(size_t n, u8 *rw, u8 *rx)
 		munmap(rx, n);
 }
 
-static u64 clock_ns(clockid_t c)
-{
-	struct timespec t;
-	clock_gettime(c, &t);
-	return (u64)t.tv_sec * SEC + (u64)t.tv_nsec;
-}
+enum { HWCAP2_FSGSBASE = 2 };
 
-u64 host_now(void)
+void host_code_base(void *p)
 {
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-u64 host_wallclock(void)
-{
-	return clock_ns(CLOCK_REALTIME);
+	if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)
+		__asm__ volatile("wrgsbase %0" : : "r"(p) : "memory");
+	else
+		syscall(SYS_arch_prctl, ARCH_SET_GS, p);
 }
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct lock), "a mutex fits a lock");
@@ -195,12 +188,26 @@ void host_log_prefix(const char *text)
 	snprintf(log_prefix, sizeof(log_prefix), "%s", text);
 }
 
+static _Thread_local struct said *capture;
+
+void host_log_capture(struct said *s)
+{
+	if (s)
+		s->text[0] = 0;
+	capture = s;
+}
+
 /* One writev, so that lines of several threads do not mix. */
 void host_log(enum log_level l, const char *line)
 {
 	static const char *const prefix[] = {
 		"lodge: ", "lodge: warning: ", "lodge: ", "lodge: trace: ",
 	};
+	if (capture && l == LOG_ERROR) {
+		if (!capture->text[0])
+			snprintf(capture->text, sizeof(capture->text), "%s", line);
+		return;
+	}
 	if ((int)l > log_level)
 		return;
 	struct iovec v[4] = {

@@ -269,7 +269,7 @@ static void say(struct launch *l)
 {
 	const struct options *o = &l->opt;
 
-	if (l->quiet || !l->image.name)
+	if (l->quiet || (!l->image.name && !o->saved))
 		return;
 	fprintf(stderr, "  engine   %-8s %s\n", l->machine.vm.engine->name, l->machine.engine_why);
 	if (o->net == NET_USER)
@@ -277,7 +277,7 @@ static void say(struct launch *l)
 			o->nforward ? "" : " · publish a port with -p 8080:80");
 	else
 		fprintf(stderr, "  network  %s\n", o->net == NET_TAP ? o->tap : "none");
-	if (!l->command && isatty(STDIN_FILENO))
+	if (!o->command && isatty(STDIN_FILENO))
 		fprintf(stderr, "  keys     Ctrl-] then h for help, q to quit\n");
 }
 
@@ -286,7 +286,7 @@ static int status(struct launch *l, int machine)
 {
 	int told = atomic_load(&l->control.status);
 
-	if (!l->command || machine != EXIT_OFF)
+	if (!l->opt.command || machine != EXIT_OFF)
 		return machine;
 	if (told >= 0)
 		return told;
@@ -294,18 +294,30 @@ static int status(struct launch *l, int machine)
 	return EXIT_OURS;
 }
 
+int launch_machine(struct launch *l)
+{
+	int result = EXIT_OURS;
+
+	if (!machine_init(&l->machine, &l->opt)) {
+		l->control.loop = &l->machine.loop;
+		l->control.console = &l->machine.console_out;
+		server_init(&l->server, &l->machine);
+		say(l);
+		result = status(l, machine_run(&l->machine));
+		server_fini(&l->server);
+	}
+	machine_fini(&l->machine);
+	return result;
+}
+
 int launch(struct launch *l)
 {
 	int result = EXIT_OURS;
 
 	l->overlay.fd = -1;
-	if (!prepare(l) && !machine_init(&l->machine, &l->opt)) {
-		l->control.loop = &l->machine.loop;
-		l->control.console = &l->machine.console_out;
-		say(l);
-		result = status(l, machine_run(&l->machine));
-	}
-	machine_fini(&l->machine);
+	l->opt.command = l->command;
+	if (!prepare(l))
+		result = launch_machine(l);
 	overlay_fini(&l->overlay);
 	return result;
 }

@@ -8,6 +8,7 @@
 #include "hosts/linux/machine.h"
 #include "hosts/linux/options.h"
 #include "hosts/linux/overlay.h"
+#include "hosts/linux/server.h"
 
 struct launch {
 	struct options opt;          /* by the user; prepare adds to it */
@@ -19,10 +20,13 @@ struct launch {
 	struct overlay overlay;
 	struct control control;
 	struct machine machine;
+	struct server server;
 	char append[2048], root[40];
 };
 
 /* The exit status.  l is the caller's; everything is given back. */
 int launch(struct launch *);
+/* The same when opt is whole already: the machine alone. */
+int launch_machine(struct launch *);
 
 #endif

@@ -2,6 +2,7 @@
  * the alarm.  While hooks are there, the epoll set itself is one descriptor of
  * a poll() among theirs. */
 #include "hosts/linux/loop.h"
+#include "hosts/linux/clock.h"
 #include "hosts/linux/sys.h"
 
 #include <errno.h>
@@ -22,10 +23,12 @@ static int control(struct loop *l, struct loop_fd *f, unsigned events)
 int loop_add(struct loop *l, struct loop_fd *f, unsigned events)
 {
 	f->events = 0;
-	if (control(l, f, events ? events : EPOLLIN))
+	f->in = true; /* first: another thread's may be ready at once */
+	if (control(l, f, events ? events : EPOLLIN)) {
+		f->in = false;
 		return errno == EPERM ? E_UNSUP :
 		       fail(E_IO, "event loop: %s", strerror(errno));
-	f->in = true;
+	}
 	loop_events(l, f, events);
 	return 0;
 }
@@ -155,8 +158,8 @@ void loop_cancel(struct loop *l, struct loop_work *w)
 void loop_alarm(struct loop *l, u64 when)
 {
 	struct itimerspec t = { 0 };
+	when = clock_when(when);
 	if (when != ~0ull) {
-		when = max_u64(when, 1); /* zero would disarm */
 		t.it_value.tv_sec = (time_t)min_u64(when / SEC, 1ull << 40);
 		t.it_value.tv_nsec = (long)(when % SEC);
 	}

@@ -1,7 +1,7 @@
 /* The event loop: one epoll set, waited on by the main thread.
  *
- * Everything but loop_defer(), loop_wake() and loop_alarm() belongs to the
- * loop's thread.  A hook is for a library that names its descriptors anew before
+ * Everything but loop_defer(), loop_wake(), loop_alarm() and a loop_add() that waits
+ * for something belongs to the loop's thread.  A hook is for a library that names its descriptors anew before
  * each wait (libslirp). */
 #ifndef HOSTS_LINUX_LOOP_H
 #define HOSTS_LINUX_LOOP_H

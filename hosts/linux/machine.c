@@ -4,14 +4,18 @@
  * A reboot is a new turn of machine_run(): all vCPU threads have ended, the disks
  * have finished, and pc_boot() begins anew. */
 #include "hosts/linux/machine.h"
+#include "hosts/linux/bells.h"
+#include "hosts/linux/clock.h"
 #include "hosts/linux/disk.h"
 #include "hosts/linux/nic.h"
 #include "hosts/linux/signals.h"
 #include "hosts/linux/sys.h"
 
 #include "core/log.h"
+#include "core/record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,13 +63,18 @@ static const struct engine *pick(struct machine *m, const char *name)
 		fail(E_INVAL, "engine %s: there is none of that name; try auto", name);
 		return NULL;
 	}
-	if (e && e->probe(why, sizeof(why))) {
+	int err = e ? e->probe(why, sizeof(why)) : 0;
+	if (err && err != E_BUSY) {
 		fail(E_UNSUP, "engine %s: %s", name, why);
 		return NULL;
 	}
-	for (unsigned i = 0; !e && engines[i]; i++)
-		if (!engines[i]->probe(why, sizeof(why)))
+	for (unsigned i = 0; !e && engines[i]; i++) {
+		err = engines[i]->probe(why, sizeof(why));
+		if (!err)
 			e = engines[i];
+		else if (err == E_BUSY)
+			log_line(LOG_WARN, "engine %s: %s", engines[i]->name, why);
+	}
 	if (!e)
 		fail(E_UNSUP, "no engine can run here: %s", why);
 	m->engine_why = any ? "the best that can run here" : "asked for";
@@ -197,6 +206,7 @@ static int open_nic(struct machine *m)
 		return 0;
 	m->nic = tap ? nic_tap_open(&m->loop, m->opt) : nic_user_open(&m->loop, m->opt);
 	m->nic_close = tap ? nic_tap_close : nic_user_close;
+	m->nic_hold = tap ? nic_tap_hold : nic_user_hold;
 	if (!m->nic)
 		return E_IO;
 	m->cfg.nic[0] = m->nic;
@@ -273,31 +283,74 @@ static int trace(struct machine *m)
 	return 0;
 }
 
+/* Time stands until the guest runs, or it would find its timers late. */
+static int load(struct machine *m)
+{
+	const struct saved *s = m->opt->saved;
+	clock_stop();
+	m->paused = m->restored = true;
+	if (m->nic)
+		m->nic_hold(m->nic, true);
+	int err = record_load(&m->vm, s->record, s->nrecord);
+	if (!err && s->nnetwork && m->opt->net == NET_USER && !nic_user_load(m->nic, s->network, s->nnetwork))
+		err = fail(E_INVAL, "machine.json: user-network makes no sense");
+	if (!err)
+		pc_restored(m->pc, m->cfg.generation);
+	return err;
+}
+
 static int build(struct machine *m, const struct engine *e)
 {
 	fill_config(m);
 	m->vm.host_data = m;
 	m->vm.no_reboot = m->opt->no_reboot;
+	/* a saved guest's processor is measured against all that is here */
+	m->vm.cpu_model = (u8)(m->opt->saved ? CPU_HOST : m->opt->cpu);
+	m->vm.tsc_khz = m->opt->tsc_khz;
 	m->vm_inited = true;
+	m->vm.saved = m->opt->saved ? &m->opt->saved->facts : NULL;
 	int err = vm_init(&m->vm, m->opt->name, e);
 	if (err)
 		return err;
 	m->pc = pc_init(&m->vm, &m->cfg);
-	return m->pc ? trace(m) : E_NOMEM;
+	if (!m->pc)
+		return E_NOMEM;
+	if (m->opt->shadow)
+		shadow_often(&m->vm, m->opt->shadow);
+	return m->opt->saved && (err = load(m)) ? err : trace(m);
 }
 
 static int (*const steps[])(struct machine *) = {
 	open_files, open_console, open_debugcon, open_disks, open_nic,
 };
 
+/* A saved VM's file becomes its memory. */
+static int open_ram(struct machine *m)
+{
+	const struct options *o = m->opt;
+	int fd = o->saved ? fcntl(o->saved->ram, F_DUPFD_CLOEXEC, 0) : -1;
+	if (!o->saved)
+		return host_ram_init(&m->ram, o->memory, o->overcommit, o->hugepages);
+	if (fd < 0)
+		return fail(E_IO, "memory: %s", strerror(errno));
+	return host_ram_map(&m->ram, fd, o->memory, o->overcommit);
+}
+
+enum { SHADOW_SLOW = 8 }; /* as real, a guest would do little but serve its timer */
+
 int machine_init(struct machine *m, const struct options *o)
 {
 	m->opt = o;
-	m->started = host_now();
+	m->started = clock_host();
 	host_lock_init(&m->gate);
+	sem_init(&m->loaded, 0, 0);
 	m->ram.fd = m->ring.fd = m->loop.ep = -1;
 	int err = options_judge(o);
 	const struct engine *e = err ? NULL : pick(m, o->engine);
+	if (e && o->shadow) {
+		clock_slow(SHADOW_SLOW);
+		e = shadow_engine;
+	}
 	if (!e)
 		return err ? err : E_UNSUP;
 	if ((err = loop_init(&m->loop)))
@@ -308,27 +361,56 @@ int machine_init(struct machine *m, const struct options *o)
 	for (unsigned i = 0; i < countof(steps); i++)
 		if ((err = steps[i](m)))
 			return err;
-	if ((err = host_ram_init(&m->ram, o->memory, o->overcommit)))
+	if ((err = open_ram(m)))
 		return err;
 	return build(m, e);
 }
 
 /* ---- running */
 
+static void pin(const struct vcpu_thread *t)
+{
+	unsigned cpu = 0;
+	cpu_set_t set;
+	if (!t->m->opt->pin || option_pin(t->m->opt->pin, t->v->id, &cpu))
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set))
+		log_line(LOG_WARN, "vCPU %u: cannot be pinned to CPU %u of this host; it has others", t->v->id,
+			 cpu);
+}
+
 static void *thread(void *arg)
 {
 	struct vcpu_thread *t = arg;
+	u8 crash_stack[64 * KiB];
 	char name[16];
 	snprintf(name, sizeof(name), "vcpu%u", t->v->id);
 	pthread_setname_np(pthread_self(), name);
 	signals_block();
+	pin(t);
+	vcpu_load(t->v);
+	sem_post(&t->m->loaded);
 	host_lock(&t->m->gate);
 	host_unlock(&t->m->gate);
+	signals_stack(crash_stack, sizeof(crash_stack));
 	vcpu_run(t->v);
+	signals_stack(NULL, 0);
 	return NULL;
 }
 
-/* The guest runs when all its vCPUs can: no thread passes the gate before. */
+/* The guest runs when all its vCPUs can: no thread passes the gate before all have taken over
+ * what was held. */
+static void open_gate(struct machine *m)
+{
+	for (unsigned i = 0; i < m->nthread; i++)
+		while (sem_wait(&m->loaded))
+			;
+	vm_release(&m->vm);
+	host_unlock(&m->gate);
+}
+
 static int start(struct machine *m)
 {
 	pthread_attr_t a;
@@ -348,7 +430,7 @@ static int start(struct machine *m)
 		     strerror(err));
 		vm_stop(&m->vm, VM_FAILED);
 	}
-	host_unlock(&m->gate);
+	open_gate(m);
 	return err;
 }
 
@@ -358,11 +440,14 @@ static void join(struct machine *m)
 		pthread_join(m->thread[--m->nthread].id, NULL);
 }
 
-/* No request may outlive the run it belongs to. */
+/* No request may outlive the run it belongs to.  One that is done may begin another. */
 static void drain(struct machine *m)
 {
+	bells_drain(&m->vm);
 	for (unsigned i = 0; i < m->ndisk; i++)
-		m->disk[i]->ops->drain(m->disk[i]);
+		do
+			m->disk[i]->ops->drain(m->disk[i]);
+		while (disk_busy(m->disk[i]));
 }
 
 /* The kernel is unpacked for each boot and dropped after: its megabytes are not to
@@ -373,6 +458,7 @@ static int boot(struct machine *m)
 	if (m->kernel.data.p)
 		err = unpack_kernel(m->opt->kernel, m->kernel.data, &m->vmlinux);
 	m->cfg.vmlinux = m->vmlinux.data;
+	host_ram_plain(&m->ram);
 	if (!err)
 		err = pc_boot(m->pc);
 	unpack_free(&m->vmlinux);
@@ -381,12 +467,22 @@ static int boot(struct machine *m)
 	file_forget(&m->initrd);
 	for (unsigned i = 0; i < m->cfg.nmodule; i++)
 		file_forget(&m->module[i]);
-	if (!err && !m->booted) {
-		m->booted = host_now();
-		log_line(LOG_INFO, "%s: first instruction %llu us after the start", m->opt->name,
-			 (unsigned long long)(m->booted - m->started) / 1000);
-	}
 	return err;
+}
+
+static void tell_first(struct machine *m)
+{
+	if (m->booted)
+		return;
+	m->booted = host_now();
+	log_line(LOG_INFO, "%s: first instruction %llu us after the start", m->opt->name,
+		 (unsigned long long)(clock_host() - m->started) / 1000);
+}
+
+static bool goes_on(struct machine *m)
+{
+	int stop = atomic_load(&m->vm.stop);
+	return stop == VM_RUNS || stop == VM_PAUSED;
 }
 
 static void turn(struct machine *m)
@@ -396,7 +492,7 @@ static void turn(struct machine *m)
 		m->quit = true;
 		vm_stop(&m->vm, VM_QUIT);
 	}
-	if (atomic_load(&m->vm.stop) == VM_RUNS)
+	if (goes_on(m))
 		loop_once(&m->loop, -1);
 	signals_work();
 }
@@ -415,16 +511,58 @@ static void offer_input(struct machine *m)
 		m->nic->ops->ready(m->nic);
 }
 
+void machine_pause(struct machine *m)
+{
+	if (m->paused)
+		return;
+	m->paused = true;
+	vm_stop(&m->vm, VM_PAUSED);
+	join(m);
+	drain(m);
+	vm_hold(&m->vm);
+	if (m->nic)
+		m->nic_hold(m->nic, true);
+	clock_stop();
+}
+
+/* Where the guest ended with its last instruction before the pause, it ends now.  What may bring an
+ * interrupt waits until the vCPUs are loaded. */
+void machine_resume(struct machine *m)
+{
+	if (!m->paused)
+		return;
+	m->paused = false;
+	clock_go();
+	bool runs = vm_resume(&m->vm);
+	if (runs)
+		start(m);
+	if (m->nic)
+		m->nic_hold(m->nic, false);
+	if (runs)
+		vm_tick(&m->vm);
+}
+
 static int run_once(struct machine *m)
 {
-	if (boot(m))
-		return VM_FAILED;
-	offer_input(m);
-	start(m);
-	while (atomic_load(&m->vm.stop) == VM_RUNS)
+	if (m->restored) {
+		m->restored = false;
+		offer_input(m);
+		if (!m->opt->saved->paused) {
+			tell_first(m);
+			machine_resume(m);
+		}
+	} else {
+		if (boot(m))
+			return VM_FAILED;
+		tell_first(m);
+		offer_input(m);
+		start(m);
+	}
+	while (goes_on(m))
 		turn(m);
 	join(m);
 	drain(m);
+	machine_resume(m);
 	return atomic_load(&m->vm.stop);
 }
 

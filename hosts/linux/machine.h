@@ -13,6 +13,8 @@
 #include "hosts/linux/ring.h"
 #include "hosts/linux/tty.h"
 
+#include <semaphore.h>
+
 enum {
 	EXIT_OFF = 0,        /* the guest powered off */
 	EXIT_OURS = 125,     /* an error of lodge's */
@@ -39,11 +41,13 @@ struct machine {
 	struct disk *disk[PC_DISKS];
 	struct nic *nic;
 	void (*nic_close)(struct nic *);
+	void (*nic_hold)(struct nic *, bool);
 	struct vcpu_thread { struct machine *m; struct vcpu *v; pthread_t id; } thread[VCPU_MAX];
 	unsigned nthread;
 	struct lock gate;            /* held while vCPU threads are being made */
-	bool quit;
-	u64 started, booted;         /* host_now() at machine_init and at the first instruction */
+	sem_t loaded;                /* how many of them have taken over what was held */
+	bool quit, paused, restored; /* restored: and its guest has not run here */
+	u64 started, booted;         /* clock_host() at machine_init; host_now() at the first instruction */
 };
 
 /* m is the caller's, zeroed.  On error call machine_fini all the same. */
@@ -52,7 +56,15 @@ int machine_run(struct machine *);   /* until it ends: the exit status */
 void machine_fini(struct machine *);
 void machine_quit(struct machine *); /* any thread */
 
+/* Between them no vCPU runs, no request is at a disk, no frame moves, and no time passes
+ * for the guest.  The loop's thread, from what the loop calls. */
+void machine_pause(struct machine *);
+void machine_resume(struct machine *);
+
 /* The engines that this program has, in order of preference; NULL ends the list. */
 extern const struct engine *const engines[];
+/* Not among them: only --shadow asks for it, and how often it is to look. */
+extern const struct engine *const shadow_engine;
+void shadow_often(struct vm *, unsigned every);
 
 #endif

@@ -11,7 +11,16 @@
 
 static const struct cmd cmds[] = {
 	{ "run", "start a virtual machine", cmd_run },
+	{ "ls", "the virtual machines that run", cmd_ls },
+	{ "console", "a running machine's console", cmd_console },
+	{ "pause", "hold a running machine", cmd_pause },
+	{ "resume", "let it go on", cmd_resume },
+	{ "save", "save a running machine's state in a folder", cmd_save },
+	{ "restore", "go on with a saved machine", cmd_restore },
+	{ "stop", "press its power button, then pull the plug", cmd_stop },
+	{ "rm", "remove what a machine or a saved state left", cmd_rm },
 	{ "check", "judge a definition (YAML) without starting it", cmd_check },
+	{ "metal", "pack machines for the hypervisor on bare metal", cmd_metal },
 	{ "doctor", "what works on this host, and what would fix the rest", cmd_doctor },
 };
 

@@ -30,6 +30,7 @@ struct tap_nic {
 	struct loop *loop;
 	struct loop_fd fd;
 	struct loop_work work;
+	bool held;
 	size_t kept;             /* buf holds a frame that the guest had no room for */
 	u8 buf[sizeof(struct nic_hdr) + FRAME_MAX];
 };
@@ -72,6 +73,8 @@ static void readable(struct loop_fd *f, unsigned events)
 static void resume(struct loop_work *w)
 {
 	struct tap_nic *t = container_of(w, struct tap_nic, work);
+	if (t->held)
+		return;
 	if (t->kept && give(t, t->kept))
 		t->kept = 0;
 	if (!t->kept)
@@ -82,6 +85,16 @@ static void ready(struct nic *nic)
 {
 	struct tap_nic *t = container_of(nic, struct tap_nic, nic);
 	loop_defer(t->loop, &t->work);
+}
+
+void nic_tap_hold(struct nic *nic, bool hold)
+{
+	struct tap_nic *t = container_of(nic, struct tap_nic, nic);
+	t->held = hold;
+	if (hold)
+		loop_events(t->loop, &t->fd, 0);
+	else
+		loop_defer(t->loop, &t->work);
 }
 
 static const struct nic_ops ops = { .send = nic_send, .ready = ready };

@@ -5,9 +5,9 @@
  * no room.  A full queue drops, as a wire does. */
 #include "hosts/linux/nic.h"
 #include "hosts/linux/frames.h"
+#include "hosts/linux/slirp.h"
 
 #include <errno.h>
-#include <slirp/libslirp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,10 +26,12 @@ struct user_nic {
 	struct loop *loop;
 	struct loop_hook hook;
 	struct loop_work work;
-	bool hooked;
+	bool hooked, held;
+	const struct slirp_calls *lib;
 	Slirp *slirp;
 	struct user_timer *timers;
 	struct frames to_slirp, to_guest;
+	struct flows flows;
 };
 
 /* ---- what libslirp calls, on the loop's thread */
@@ -145,7 +147,7 @@ static void before(struct loop_hook *h, struct loop *l, int *ms)
 	struct user_nic *u = container_of(h, struct user_nic, hook);
 	u32 wait = *ms < 0 ? UINT32_MAX : (u32)*ms;
 	u64 now = host_now();
-	slirp_pollfds_fill(u->slirp, &wait, add_poll, u);
+	u->lib->pollfds_fill(u->slirp, &wait, add_poll, u);
 	for (struct user_timer *t = u->timers; t; t = t->next)
 		if (t->when != ~0ull) {
 			u64 left = t->when > now ? (t->when - now) / (SEC / 1000) + 1 : 0;
@@ -169,7 +171,7 @@ static void fire(struct user_nic *u)
 static void after(struct loop_hook *h, struct loop *l)
 {
 	struct user_nic *u = container_of(h, struct user_nic, hook);
-	slirp_pollfds_poll(u->slirp, 0, get_revents, u);
+	u->lib->pollfds_poll(u->slirp, 0, get_revents, u);
 	fire(u);
 }
 
@@ -178,7 +180,8 @@ static void after(struct loop_hook *h, struct loop *l)
 static bool to_slirp(void *arg, const void *frame, size_t n)
 {
 	struct user_nic *u = arg;
-	slirp_input(u->slirp, frame, (int)n);
+	flows_see(&u->flows, frame, n);
+	u->lib->input(u->slirp, frame, (int)n);
 	return true;
 }
 
@@ -192,6 +195,8 @@ static bool to_guest(void *arg, const void *frame, size_t n)
 static void work(struct loop_work *w)
 {
 	struct user_nic *u = container_of(w, struct user_nic, work);
+	if (u->held)
+		return;
 	bool more = u->nic.recv && frames_take(&u->to_guest, to_guest, u);
 	more |= frames_take(&u->to_slirp, to_slirp, u);
 	if (more)
@@ -210,6 +215,85 @@ static void ready(struct nic *nic)
 	struct user_nic *u = container_of(nic, struct user_nic, nic);
 	if (!frames_empty(&u->to_guest))
 		loop_defer(u->loop, &u->work);
+}
+
+/* ---- state: libslirp's, which is the byte 0 (no connection is in it, as we forward none
+ * inside), an identification, and a table of leases (libslirp 4.7, state.c); then the flows */
+
+enum { STATE_SIZE = 1 + 2 + 16 * (2 + 6) };
+
+struct stream_at {
+	u8 *p;
+	size_t n, at;
+};
+
+static ssize_t put_state(const void *p, size_t n, void *arg)
+{
+	struct stream_at *s = arg;
+	if (s->n - s->at >= n)
+		memcpy(s->p + s->at, p, n);
+	s->at += min_u64(n, s->n - s->at);
+	return (ssize_t)n;
+}
+
+static ssize_t get_state(void *p, size_t n, void *arg)
+{
+	struct stream_at *s = arg;
+	if (s->n - s->at < n)
+		return -1;
+	memcpy(p, s->p + s->at, n);
+	s->at += n;
+	return (ssize_t)n;
+}
+
+size_t nic_user_save(struct nic *nic, u8 state[NIC_USER_STATE])
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	struct stream_at s = { state, NIC_USER_STATE, 0 };
+	u->lib->state_save(u->slirp, put_state, &s);
+	if (s.at != STATE_SIZE || state[0])
+		return 0;
+	for (unsigned i = 0; i < FLOWS; i++)
+		if (u->flows.flow[i].version)
+			put_state(&u->flows.flow[i], sizeof(struct flow), &s);
+	return s.at;
+}
+
+/* The frames wait until the guest runs. */
+static void poke_all(struct user_nic *u, const u8 *state, size_t n)
+{
+	u8 frame[FLOW_POKE];
+	struct flow f;
+	for (; n >= sizeof(f); state += sizeof(f), n -= sizeof(f)) {
+		memcpy(&f, state, sizeof(f));
+		size_t len = flow_poke(&f, u->nic.mac, frame);
+		frames_put(&u->to_guest, &(struct span){ frame, len }, 1);
+	}
+}
+
+bool nic_user_load(struct nic *nic, const u8 *state, size_t n)
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	struct stream_at s = { (u8 *)state, n, 0 };
+	if (n < STATE_SIZE || (n - STATE_SIZE) % sizeof(struct flow) || state[0] ||
+	    u->lib->state_load(u->slirp, u->lib->state_version(), get_state, &s) < 0)
+		return false;
+	poke_all(u, state + STATE_SIZE, n - STATE_SIZE);
+	return true;
+}
+
+/* libslirp's clock stands with the VM's, and its sockets wait in the kernel. */
+void nic_user_hold(struct nic *nic, bool hold)
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	if (hold == u->held)
+		return;
+	u->held = hold;
+	if (hold)
+		loop_unhook(u->loop, &u->hook);
+	else
+		loop_hook(u->loop, &u->hook);
+	loop_defer(u->loop, &u->work);
 }
 
 static const struct nic_ops ops = { .send = nic_send, .ready = ready };
@@ -245,7 +329,7 @@ static Slirp *new_slirp(struct user_nic *u, const struct options *o)
 		.if_mtu = MTU,
 		.if_mru = MTU,
 	};
-	return slirp_new(&c, &callbacks, u);
+	return u->lib->new(&c, &callbacks, u);
 }
 
 static int publish(struct user_nic *u, const struct opt_forward *f)
@@ -254,7 +338,7 @@ static int publish(struct user_nic *u, const struct opt_forward *f)
 	struct in_addr host;
 	if (inet_pton(AF_INET, addr, &host) != 1)
 		return fail(E_UNSUP, "port %s: only IPv4 addresses can be published on", addr);
-	if (!slirp_add_hostfwd(u->slirp, f->udp, host, f->host, ip4(15), f->guest))
+	if (!u->lib->add_hostfwd(u->slirp, f->udp, host, f->host, ip4(15), f->guest))
 		return 0;
 	return fail(E_BUSY, "port %s:%u: %s%s", addr, f->host, strerror(errno),
 		    errno == EADDRINUSE ? "; choose another one in front of the colon" :
@@ -269,6 +353,9 @@ static int init(struct user_nic *u, const struct options *o)
 		err = frames_init(&u->to_guest);
 	if (err)
 		return err;
+	u->lib = slirp_load();
+	if (!u->lib)
+		return E_UNSUP;
 	u->slirp = new_slirp(u, o);
 	if (!u->slirp)
 		return fail(E_NOMEM, "net user: libslirp does not start");
@@ -303,11 +390,11 @@ struct nic *nic_user_open(struct loop *l, const struct options *o)
 void nic_user_close(struct nic *nic)
 {
 	struct user_nic *u = container_of(nic, struct user_nic, nic);
-	if (u->hooked)
+	if (u->hooked && !u->held)
 		loop_unhook(u->loop, &u->hook);
 	loop_cancel(u->loop, &u->work);
 	if (u->slirp)
-		slirp_cleanup(u->slirp);
+		u->lib->cleanup(u->slirp);
 	frames_fini(&u->to_slirp);
 	frames_fini(&u->to_guest);
 	host_free(u, sizeof(*u));

@@ -9,9 +9,10 @@
 
 void options_default(struct options *o)
 {
+	const char *engine = getenv("LODGE_ENGINE");
 	*o = (struct options){
 		.name = "vm",
-		.engine = "auto",
+		.engine = engine && *engine ? engine : "auto",
 		.memory = GiB,
 		.cpus = 1,
 		.net = NET_USER,
@@ -50,6 +51,54 @@ int option_number(const char *what, const char *text, u64 min, u64 max, u64 *n)
 			    (unsigned long long)min, (unsigned long long)max);
 	*n = v;
 	return 0;
+}
+
+int option_cpu(const char *text, enum cpu_model *model)
+{
+	static const char *const name[] = {
+		[CPU_AUTO] = "auto", [CPU_BASELINE] = "baseline", [CPU_HOST] = "host",
+	};
+	for (unsigned i = 0; i < countof(name); i++)
+		if (!strcmp(text, name[i])) {
+			*model = (enum cpu_model)i;
+			return 0;
+		}
+	return fail(E_INVAL, "cpu %s: there are auto, baseline and host", text);
+}
+
+/* One piece of the list, "2" or "2-5"; the text behind it, or NULL. */
+static const char *pin_piece(const char *s, unsigned long *from, unsigned long *to)
+{
+	char *end;
+	if (*s < '0' || *s > '9')
+		return NULL;
+	*from = *to = strtoul(s, &end, 10);
+	if (*end == '-' && end[1] >= '0' && end[1] <= '9')
+		*to = strtoul(end + 1, &end, 10);
+	if (*to < *from || *to >= 1024 || (*end && *end != ','))
+		return NULL;
+	return *end ? end + 1 : end;
+}
+
+int option_pin(const char *list, unsigned n, unsigned *cpu)
+{
+	unsigned long from, to, all = 0;
+	const char *s;
+	for (s = list; s && *s; all += to - from + 1)
+		if (!(s = pin_piece(s, &from, &to)))
+			break;
+	if (!s || !all)
+		return fail(E_INVAL, "pin %s: not a list of CPUs like 0,2-3", list);
+	n %= (unsigned)all;
+	for (s = list; *s; n -= (unsigned)(to - from + 1)) {
+		s = pin_piece(s, &from, &to);
+		if (n > to - from)
+			continue;
+		if (cpu)
+			*cpu = (unsigned)from + n;
+		return 0;
+	}
+	return E_INVAL;
 }
 
 static int disk_word(struct opt_disk *d, const char *w)
@@ -210,6 +259,9 @@ int options_judge(const struct options *o)
 		return fail(E_INVAL, "initrd %s: it needs a --kernel", o->initrd);
 	if (o->nmodule && !o->kernel)
 		return fail(E_INVAL, "module %s: it needs a --kernel", o->module[0]);
+	if (o->shadow && (o->cpus > 1 || (strcmp(o->engine, "bt") && strcmp(o->engine, "auto"))))
+		return fail(E_INVAL, "--shadow: it is for one virtual CPU on bt; leave out %s",
+			    o->cpus > 1 ? "--cpus" : "--engine");
 	if (o->nforward && o->net != NET_USER)
 		return fail(E_INVAL, "ports can be published with --net user only");
 	return 0;

@@ -5,6 +5,8 @@
 #define HOSTS_LINUX_OPTIONS_H
 
 #include "core/pc.h"
+#include "core/x86/cpuid.h"
+#include "core/record.h"
 
 enum { OPT_FORWARDS = 64, OPT_TRACE = 32 };
 
@@ -25,15 +27,31 @@ struct opt_tty {
 	const char *path;        /* STREAM_FILE */
 };
 
+/* A VM that was saved, as it is opened again. */
+struct saved {
+	struct record_facts facts;
+	const void *record;
+	size_t nrecord;
+	int ram;                 /* descriptor of the file that holds the guest's memory */
+	const u8 *network;       /* nic_user_save()'s, nnetwork bytes; 0: none */
+	size_t nnetwork;
+	bool own_initrd;         /* the initial RAM disk lies in the saved VM's folder */
+	bool paused;             /* and is to stay so */
+};
+
 struct options {
 	const char *name;        /* of the VM */
-	const char *engine;      /* "auto", "interp" */
+	const char *engine;      /* "auto", or one's name */
 	const char *kernel, *initrd, *append, *firmware; /* files; NULL: none */
 	unsigned nmodule;
 	const char *module[PC_MODULES]; /* "FILE ARGS" */
 	u64 memory;              /* bytes */
 	bool overcommit;
 	unsigned cpus;
+	enum cpu_model cpu;
+	u32 tsc_khz;             /* the guest's TSC; 0: the engine's choice */
+	bool hugepages;
+	const char *pin;         /* CPUs of the host for the vCPUs' threads in turn; NULL: any */
 	unsigned ndisk;
 	struct opt_disk disk[PC_DISKS];
 	enum opt_net net;
@@ -42,12 +60,14 @@ struct options {
 	struct opt_forward forward[OPT_FORWARDS];
 	struct opt_tty console, debugcon;
 	bool no_reboot, test_devices;
+	u32 shadow;              /* bt beside interp, each block compared so often; 0: no */
 	unsigned ntrace;
 	const char *trace[OPT_TRACE]; /* device names, "exits", "all" */
 	unsigned verbose;        /* 1: info lines */
 
 	/* for commands that are more than a plain machine; not on run's command line */
 	struct tty *com2;        /* the second serial port; NULL: not connected */
+	bool command;            /* the guest runs one, and tells by com2 how it ended */
 	unsigned nport;          /* virtio console ports of the caller's own making */
 	struct tty *port[PC_PORTS];
 	const char *port_name[PC_PORTS];
@@ -55,6 +75,7 @@ struct options {
 	const char *oem[PC_OEM]; /* SMBIOS type 11 strings */
 	void (*console_tap)(void *, const u8 *, size_t n); /* sees what the console says; any thread */
 	void *tap_arg;
+	const struct saved *saved; /* the guest goes on from here instead of booting */
 };
 
 void options_default(struct options *);
@@ -66,6 +87,9 @@ int option_disk(struct options *, char *text);       /* FILE[,ro][,if=nvme|virti
 int option_net(struct options *, const char *text);  /* user, tap:NAME, none */
 int option_forward(struct options *, const char *text);
 int option_tty(const char *what, const char *text, struct opt_tty *); /* stdio, file:PATH, none */
+int option_cpu(const char *text, enum cpu_model *);  /* auto, baseline, host */
+/* The n-th CPU of a list like 0,2-3, which begins anew where it ends; *cpu may be NULL. */
+int option_pin(const char *list, unsigned n, unsigned *cpu);
 int option_trace(struct options *, char *text);      /* comma-separated; cut up */
 int options_judge(const struct options *);           /* what no single word can tell */
 

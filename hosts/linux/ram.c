@@ -5,6 +5,7 @@
 #include "hosts/linux/sys.h"
 
 #include <errno.h>
+#include <linux/memfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,20 +95,9 @@ static int judge(u64 n)
 	return 0;
 }
 
-int host_ram_init(struct host_ram *r, u64 n, bool overcommit)
+static int map(struct host_ram *r, u64 n, int how)
 {
-	*r = (struct host_ram){ .fd = -1 };
-	int err = overcommit ? 0 : judge(n);
-	if (err)
-		return err;
-	r->fd = sys->memfd_create("lodge-ram", MFD_CLOEXEC);
-	if (r->fd < 0)
-		return fail(E_NOMEM, "memory: cannot make a memfd: %s", strerror(errno));
-	if (sys->ftruncate(r->fd, (off_t)n))
-		return fail(E_NOMEM, "memory %s: %s; choose less with -m, or see ulimit -f",
-			    size_text(n).s, strerror(errno));
-	void *p = sys->mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-			    r->fd, 0);
+	void *p = sys->mmap(NULL, n, PROT_READ | PROT_WRITE, how | MAP_NORESERVE, r->fd, 0);
 	if (p == MAP_FAILED)
 		return fail(E_NOMEM, "memory %s: %s; choose less with -m, or see ulimit -v",
 			    size_text(n).s, strerror(errno));
@@ -116,6 +106,78 @@ int host_ram_init(struct host_ram *r, u64 n, bool overcommit)
 	madvise(p, n, MADV_HUGEPAGE);
 	madvise(p, n, MADV_DONTDUMP);
 	return 0;
+}
+
+/* Huge pages are taken at once: what the pool lacks must not be found out by SIGBUS. */
+static int reserve_huge(struct host_ram *r, u64 n)
+{
+	if (!fallocate(r->fd, 0, 0, (off_t)n))
+		return 0;
+	return fail(E_NOMEM, "memory %s: this host's pool has not enough huge pages; as root: "
+		    "sysctl vm.nr_hugepages=%llu", size_text(n).s, (unsigned long long)(n / (2 * MiB)));
+}
+
+int host_ram_init(struct host_ram *r, u64 n, bool overcommit, bool huge)
+{
+	*r = (struct host_ram){ .fd = -1 };
+	int err = overcommit ? 0 : judge(n);
+	if (err)
+		return err;
+	if (huge && n % (2 * MiB))
+		return fail(E_INVAL, "memory %s: with --hugepages it must be a multiple of 2 MiB", size_text(n).s);
+	r->fd = sys->memfd_create("lodge-ram", MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
+	if (r->fd < 0)
+		return fail(E_NOMEM, "memory: cannot make a memfd: %s", strerror(errno));
+	if (sys->ftruncate(r->fd, (off_t)n))
+		return fail(E_NOMEM, "memory %s: %s; choose less with -m, or see ulimit -f",
+			    size_text(n).s, strerror(errno));
+	if (huge && (err = reserve_huge(r, n)))
+		return err;
+	return map(r, n, MAP_SHARED);
+}
+
+int host_ram_map(struct host_ram *r, int fd, u64 n, bool overcommit)
+{
+	*r = (struct host_ram){ .fd = fd, .restored = true };
+	int err = overcommit ? 0 : judge(n);
+	return err ? err : map(r, n, MAP_PRIVATE);
+}
+
+/* ---- layers */
+
+bool host_ram_layered(const struct host_ram *r, u64 at, u64 n)
+{
+	for (unsigned i = 0; i < r->nlayer; i++)
+		if (at < r->layer[i].at + r->layer[i].n && r->layer[i].at < at + n)
+			return true;
+	return false;
+}
+
+bool host_ram_layer(struct host_ram *r, u64 at, int fd, u64 off, u64 n)
+{
+	if (r->nlayer == RAM_LAYERS || n > r->n || at > r->n - n)
+		return false;
+	void *p = sys->mmap((u8 *)r->p + at, n, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)off);
+	if (p == MAP_FAILED)
+		return false;
+	madvise(p, n, MADV_DONTDUMP);
+	r->layer[r->nlayer++] = (struct ram_layer){ at, n };
+	return true;
+}
+
+/* What was mapped once can be mapped again: the file is open and as long as it was. */
+void host_ram_plain(struct host_ram *r)
+{
+	int how = (r->restored ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED | MAP_NORESERVE;
+	while (r->nlayer) {
+		const struct ram_layer *l = &r->layer[--r->nlayer];
+		void *p = mmap((u8 *)r->p + l->at, l->n, PROT_READ | PROT_WRITE, how, r->fd, (off_t)l->at);
+		if (p == MAP_FAILED)
+			host_panic("memory: a layer cannot be taken away: too many mappings");
+		madvise(p, l->n, MADV_HUGEPAGE);
+		madvise(p, l->n, MADV_DONTDUMP);
+	}
 }
 
 void host_ram_fini(struct host_ram *r)

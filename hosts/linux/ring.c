@@ -79,6 +79,16 @@ static bool take(struct ring *r)
 	return false;
 }
 
+int ring_folder(char *path, size_t n)
+{
+	int len = folder(path, n - 1);
+	if (len < 0)
+		return len;
+	path[len] = '/';
+	path[len + 1] = 0;
+	return 0;
+}
+
 void ring_open(struct ring *r, const char *name)
 {
 	*r = (struct ring){ .fd = -1 };
@@ -109,7 +119,7 @@ static int bad(FILE *f, const char *path)
 		    f ? "not a console ring" : strerror(errno));
 }
 
-int ring_print(const char *path, FILE *to)
+int ring_print(const char *path, u64 until, FILE *to)
 {
 	unsigned size = 0;
 	unsigned long long at = 0;
@@ -117,10 +127,10 @@ int ring_print(const char *path, FILE *to)
 	if (!f || fscanf(f, "lodge console ring, %u bytes, at %llu", &size, &at) != 2 ||
 	    size != RING_SIZE)
 		return bad(f, path);
-	u64 n = min_u64(at, size);
-	for (u64 i = at - n; i < at;) {
+	u64 n = min_u64(at, size), end = min_u64(at, until);
+	for (u64 i = at - n; i < end;) {
 		u8 buf[4096];
-		size_t off = i % size, want = (size_t)min_u64(sizeof(buf), min_u64(at - i, size - off));
+		size_t off = i % size, want = (size_t)min_u64(sizeof(buf), min_u64(end - i, size - off));
 		ssize_t got = pread(fileno(f), buf, want, (off_t)(RING_HEAD + off));
 		if (got <= 0)
 			break;

@@ -18,9 +18,11 @@ struct ring {
 
 /* $XDG_STATE_HOME/lodge/NAME/console or ~/.local/state/...; a second VM of that
  * name gets NAME-2 and so on.  A VM without a ring runs all the same: fd is -1. */
+int ring_folder(char *path, size_t n); /* with a slash behind; E_NOENT, unsaid */
 void ring_open(struct ring *, const char *name);
 void ring_write(struct ring *, const u8 *, size_t n);
 void ring_close(struct ring *);
-int ring_print(const char *path, FILE *to); /* what it holds, oldest byte first; 0 or E_* */
+int ring_print(const char *path, u64 until, FILE *to); /* what it holds of the bytes ahead of
+							* that one, oldest first; 0 or E_* */
 
 #endif

@@ -84,7 +84,7 @@ void signals_init(struct loop *l)
 	handle(SIGCONT, on_stop);
 	handle(SIGPIPE, SIG_IGN);
 	handle(SIGXFSZ, SIG_IGN); /* EFBIG from write() says it */
-	struct sigaction a = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_RESETHAND };
+	struct sigaction a = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_ONSTACK };
 	for (unsigned i = 0; i < countof(crash); i++)
 		sigaction(crash[i], &a, NULL);
 }
@@ -118,11 +118,14 @@ void signals_work(void)
 void signals_block(void)
 {
 	sigset_t s;
-	sigemptyset(&s);
-	sigaddset(&s, SIGINT);
-	sigaddset(&s, SIGTERM);
-	sigaddset(&s, SIGHUP);
-	sigaddset(&s, SIGTSTP);
-	sigaddset(&s, SIGCONT);
+	sigfillset(&s);
+	for (unsigned i = 0; i < countof(crash); i++)
+		sigdelset(&s, crash[i]);
 	pthread_sigmask(SIG_BLOCK, &s, NULL);
+}
+
+void signals_stack(void *p, size_t n)
+{
+	stack_t s = { .ss_sp = p, .ss_size = n, .ss_flags = p ? 0 : SS_DISABLE };
+	sigaltstack(&s, NULL);
 }

@@ -11,6 +11,10 @@ void signals_init(struct loop *);
 void signals_fini(void);
 int signals_quit(void);     /* the signal that asked to end, or 0 */
 void signals_work(void);    /* on the loop's thread, after each turn */
-void signals_block(void);   /* for a thread that is not to be disturbed */
+void signals_block(void);   /* for a thread that is not to be disturbed: crashes alone reach it */
+
+/* Where a crash of this thread is handled from now on, NULL: on its own stack.  Generated code
+ * has the guest's stack pointer, and a handler's frame must not go where that points. */
+void signals_stack(void *, size_t n);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,16 @@
 static int do_open(const char *path, int flags, mode_t mode)
 {
 	return open(path, flags | O_CLOEXEC, mode);
+}
+
+static int do_openat(int at, const char *path, int flags, mode_t mode)
+{
+	return openat(at, path, flags | O_CLOEXEC, mode);
+}
+
+static int do_rename(const char *from, const char *to, unsigned flags)
+{
+	return renameat2(AT_FDCWD, from, AT_FDCWD, to, flags);
 }
 
 static int do_lock(int fd, int cmd, struct flock *l)
@@ -38,6 +49,10 @@ static int do_uring(unsigned depth, void *ring)
 
 const struct sys sys_linux = {
 	.open = do_open,
+	.openat = do_openat,
+	.rename = do_rename,
+	.fsync = fsync,
+	.pwrite = pwrite,
 	.fstat = fstat,
 	.mkdir = mkdir,
 	.ftruncate = ftruncate,

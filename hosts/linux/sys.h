@@ -1,8 +1,9 @@
-/* The system calls of start-up, behind one table.
+/* The system calls of start-up and of saving, behind one table.
  *
- * Everything that may fail before the guest's first instruction goes through
- * sys->, so that a test can make each call fail in turn and see that the error
- * is said once and all is given back.  What runs in a live VM calls directly. */
+ * Everything that may fail before the guest's first instruction, or while a state is
+ * saved, goes through sys->, so that a test can make each call fail in turn and see
+ * that the error is said once and all is given back.  What else runs in a live VM
+ * calls directly. */
 #ifndef HOSTS_LINUX_SYS_H
 #define HOSTS_LINUX_SYS_H
 
@@ -15,6 +16,10 @@
 
 struct sys {
 	int (*open)(const char *path, int flags, mode_t mode);
+	int (*openat)(int at, const char *path, int flags, mode_t mode);
+	int (*rename)(const char *from, const char *to, unsigned flags); /* renameat2() */
+	int (*fsync)(int fd);
+	ssize_t (*pwrite)(int fd, const void *p, size_t n, off_t at);
 	int (*fstat)(int fd, struct stat *);
 	int (*mkdir)(const char *path, mode_t mode);
 	int (*ftruncate)(int fd, off_t n);

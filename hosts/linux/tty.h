@@ -22,7 +22,9 @@ struct out {
 	void (*tap)(void *, const u8 *, size_t n); /* sees all bytes, too; any thread */
 	void *tap_arg;
 	int fd;                       /* -1: nobody listens */
+	struct out *also, *next;      /* those that attached; the next beside this one */
 	bool mine, stuck, may_block, mute;
+	bool hasty;                   /* nobody waits for its reader */
 	u64 head, kept, sent;         /* written; seen by ring and tap; sent to fd */
 	u8 buf[OUT_SIZE];
 };
@@ -32,6 +34,9 @@ int out_init_stdio(struct out *, struct loop *);
 int out_init_file(struct out *, struct loop *, const char *what, const char *path);
 void out_fini(struct out *);
 void out_write(struct out *, const u8 *, size_t n); /* any thread */
+/* From the byte on whose number it returns, `to` gets all bytes, too.  The loop's thread. */
+u64 out_attach(struct out *, struct out *to);
+void out_detach(struct out *, struct out *to);
 void out_mute(struct out *);  /* what is written from now on is dropped; any thread */
 
 /* The user's own words at a terminal's escape key. */
@@ -48,14 +53,19 @@ struct stream {
 	u8 buf[8 * KiB];
 	void (*escape)(void *, enum escape);
 	void *escape_arg;
+	void (*room)(void *);         /* there is some again behind stream_put()'s fewer */
+	void *room_arg;
 };
 
 void stream_init(struct stream *, const char *name, struct out *, struct loop *);
 /* Connects stdin to it, raw if that is a terminal. */
 int stream_stdin(struct stream *, void (*escape)(void *, enum escape), void *arg);
+/* Input from elsewhere; how many bytes it took.  The loop's thread. */
+unsigned stream_put(struct stream *, const u8 *, unsigned n);
 void stream_fini(struct stream *);
 
 /* The terminal of this process: at most one. */
+bool term_make_raw(void);     /* false: stdin is none, or somebody else's */
 void term_raw(void);          /* again, after the process was stopped */
 void term_restore(void);      /* async-signal-safe; any number of times */
 

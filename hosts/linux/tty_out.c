@@ -39,6 +39,8 @@ static void keep(struct out *o)
 			ring_write(o->ring, p, n);
 		if (o->tap)
 			o->tap(o->tap_arg, p, n);
+		for (struct out *a = o->also; a; a = a->next)
+			out_write(a, p, n);
 		o->kept += n;
 	}
 }
@@ -98,7 +100,7 @@ static void make_room(struct out *o)
 	keep(o);
 	if (send(o))
 		return;
-	if (!o->stuck && room(o, PATIENCE_MS) && (send(o) || o->head - o->sent < OUT_SIZE))
+	if (!o->stuck && !o->hasty && room(o, PATIENCE_MS) && (send(o) || o->head - o->sent < OUT_SIZE))
 		return;
 	o->stuck = true;
 	if (o->head - o->sent == OUT_SIZE)
@@ -125,6 +127,28 @@ void out_write(struct out *o, const u8 *p, size_t n)
 	pthread_mutex_unlock(&o->lock);
 	if (idle)
 		loop_defer(o->loop, &o->work);
+}
+
+u64 out_attach(struct out *o, struct out *to)
+{
+	pthread_mutex_lock(&o->lock);
+	keep(o);
+	to->next = o->also;
+	o->also = to;
+	u64 at = o->ring ? o->ring->at : 0;
+	pthread_mutex_unlock(&o->lock);
+	return at;
+}
+
+void out_detach(struct out *o, struct out *to)
+{
+	pthread_mutex_lock(&o->lock);
+	for (struct out **p = &o->also; *p; p = &(*p)->next)
+		if (*p == to) {
+			*p = to->next;
+			break;
+		}
+	pthread_mutex_unlock(&o->lock);
 }
 
 void out_mute(struct out *o)
@@ -186,7 +210,7 @@ void out_fini(struct out *o)
 	if (!o->loop)
 		return;
 	keep(o);
-	while (!send(o) && room(o, PATIENCE_MS))
+	while (!send(o) && !o->hasty && room(o, PATIENCE_MS))
 		;
 	loop_del(o->loop, &o->wait);
 	loop_cancel(o->loop, &o->work);

@@ -37,16 +37,16 @@ void term_raw(void)
 		tcsetattr(0, TCSANOW, &raw);
 }
 
-static void make_raw(void)
+bool term_make_raw(void)
 {
-	if (tcgetattr(0, &before))
-		return;
+	if (!isatty(0) || tcgetpgrp(0) != getpgrp() || tcgetattr(0, &before))
+		return false;
 	raw = before;
 	cfmakeraw(&raw);
 	raw.c_oflag |= OPOST;
 	is_raw = 1;
 	host_at_death(term_restore);
-	tcsetattr(0, TCSANOW, &raw);
+	return !tcsetattr(0, TCSANOW, &raw);
 }
 
 static void stream_write(struct tty *t, const u8 *p, size_t n)
@@ -127,6 +127,8 @@ static void pump(struct stream *s)
 {
 	give(s);
 	bool room = s->n < sizeof(s->buf);
+	if (room && s->room)
+		s->room(s->room_arg);
 	if (s->reads && !s->always)
 		loop_events(s->loop, &s->in, room || s->terminal ? EPOLLIN : 0);
 	else if (s->reads && room && fill(s))
@@ -174,10 +176,19 @@ int stream_stdin(struct stream *s, void (*escape)(void *, enum escape), void *ar
 	s->reads = true;
 	s->always = err == E_UNSUP;
 	if (s->terminal)
-		make_raw();
+		term_make_raw();
 	if (s->always)
 		loop_defer(s->loop, &s->work);
 	return 0;
+}
+
+unsigned stream_put(struct stream *s, const u8 *p, unsigned n)
+{
+	unsigned k = (unsigned)min_u64(n, sizeof(s->buf) - s->n);
+	memcpy(s->buf + s->n, p, k);
+	s->n += k;
+	loop_defer(s->loop, &s->work);
+	return k;
 }
 
 void stream_fini(struct stream *s)

@@ -68,6 +68,18 @@ def debian(lodge, env, tmp_path_factory):
     return image(env, "debian")
 
 
+@pytest.fixture(scope="session")
+def unshare():
+    """Gives the words in front of a command that put it into namespaces of its own, like "mn"."""
+    def words(which):
+        for how in (f"-Ur{which}", f"-{which}"):  # a user's own; root's, where those are forbidden
+            if not subprocess.run(["unshare", how, "true"], capture_output=True).returncode:
+                return ["unshare", how]
+        pytest.skip("no namespaces here: neither a user's own are allowed, nor root's (in a chroot, its "
+                    "folder has to be a mount)")
+    return words
+
+
 @pytest.fixture
 def disk(debian, tmp_path):
     """A fresh copy of Debian's disk."""

@@ -149,9 +149,17 @@ class TestDefinitions:
 
     def test_not_text(self, lodge, tmp_path):
         f = tmp_path / "web.yaml"
-        f.write_bytes(b"cpus: 2\n%pub\x8esh: 1\n")  # hangs libfyaml
+        f.write_bytes(b"cpus: 2\n%pub\x8esh: 1\n")
         r = lodge("check", f)
-        assert r.returncode == 125 and "web.yaml:2:5: byte 0x8e: this is no text in UTF-8" in r.stderr
+        assert r.returncode == 125 and "web.yaml:2:5: byte 0x8e: invalid leading UTF-8 octet" in r.stderr
+
+    def test_two_documents(self, lodge, tmp_path):
+        r = self.check(lodge, tmp_path, "image: tiny\n---\ncpus: 2\n")
+        assert r.returncode == 125 and "web.yaml:3:1: a second document" in r.stderr
+
+    def test_a_nul_in_a_value(self, lodge, tmp_path):
+        r = self.check(lodge, tmp_path, 'kernel: "vmlinuz\\0.evil"\n')
+        assert r.returncode == 125 and "web.yaml:1:9: kernel wants one value" in r.stderr
 
     def test_every_error_is_told(self, lodge, tmp_path):
         r = self.check(lodge, tmp_path, "cpu: 2\nmemory: x\nno-reboot: 3\n")
@@ -167,7 +175,7 @@ class TestDefinitions:
 def test_doctor(lodge):
     import json
     r = lodge("doctor")
-    assert r.returncode == 0 and "engine interp" in r.stdout
+    assert r.returncode == 0 and "engine bt" in r.stdout and "engine interp" in r.stdout
     found = json.loads(lodge("doctor", "--json", check=0).stdout)
     assert any(f["what"] == "engine interp" and f["verdict"] == "ok" for f in found)
 

@@ -1,4 +1,5 @@
 """The image tiny: Debian's cloud kernel and busybox, in the ways a user starts it."""
+import os
 import re
 import signal
 import time
@@ -38,7 +39,7 @@ def test_memory(lodge, tiny):
 
 def test_a_shell(lodge, tiny):
     c = spawn(lodge, "run")
-    c.expect("engine +interp")
+    c.expect(f"engine +{os.environ['LODGE_ENGINE']}")
     c.expect("root@tiny:~#")
     c.sendline("echo $((6*7)) $(uname -m)")
     c.expect("42 x86_64")
@@ -51,7 +52,7 @@ def test_a_shell(lodge, tiny):
 
 def test_the_timeline(lodge, tiny):
     r = lodge("run", "--", "true", check=0)
-    assert re.search(r"engine +interp +\w+", r.stderr)
+    assert re.search(rf"engine +{os.environ['LODGE_ENGINE']} +asked for", r.stderr)
     assert re.search(r"boot +init [\d.]+s .*command [\d.]+s", r.stderr)
 
 

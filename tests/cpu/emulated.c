@@ -2,8 +2,12 @@
  * the native side has it, in user mode. */
 #include "tests/cpu/trial.h"
 #include "core/vm.h"
+#include "engines/bt/bt.h"
 #include "tests/unit/fake.h"
+#include "core/x86/sys.h"
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Physical: page tables from 0x1000, descriptor tables (linear: KERNEL + physical,
  * for the supervisor), data pages, code pages. */
@@ -23,6 +27,7 @@ enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT_DATA = 0x4000, PT_CODE = 0x
 static struct vm *vm;
 static struct vcpu *vcpu;
 static u8 *ram;
+static bool translated; /* by the translator, not the emulator alone */
 static u32 used_at, used_n;
 
 static void paging(void)
@@ -83,6 +88,8 @@ static void descriptors(void)
 	}
 }
 
+bool emulated_by_bt(void) { return translated; }
+
 void emulated_init(void)
 {
 	vm = fake_vm(1, RAM_SIZE);
@@ -91,6 +98,9 @@ void emulated_init(void)
 	paging();
 	descriptors();
 	memset(ram + CODE, 0xcc, CODE_SPAN);
+	translated = !strcmp(getenv("ENGINE") ?: "interp", "bt");
+	if (translated && engine_bt.vcpu_init(vcpu))
+		abort();
 }
 
 static void load_state(const struct trial *t)
@@ -134,6 +144,7 @@ static void load_memory(const struct trial *t, const struct outcome *o)
 	used_at = t->at;
 	used_n = min_u64(n, CODE_SPAN - t->at);
 	memcpy(code + used_at, b, used_n);
+	ram_written(vm, CODE, CODE_SPAN);
 	if (t->form.map == M_0F && t->form.op == 0x03) /* LSL of Linux's processor number segment */
 		st64(ram + GDT + 15 * 8, CPU_SEG | (u64)sched_getcpu());
 	for (int i = 0; i < NPAGES; i++)
@@ -167,7 +178,7 @@ void emulated_run(const struct trial *t, struct outcome *o)
 	emul_sync_in(vcpu);
 	vcpu->emul.devices = true;
 	do /* repeated string instructions may stop to let interrupts in */
-		d = emul_exec(vcpu);
+		d = translated && t->mode == 64 && !debug_armed(vcpu) ? bt_one(vcpu) : emul_exec(vcpu);
 	while (d <= DONE_BRANCH && vcpu->x86.rip == t->in.rip && ++rounds < 100000);
 	emul_sync_out(vcpu);
 	store_state(t, o);

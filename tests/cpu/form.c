@@ -254,3 +254,11 @@ bool form_is_branch(const struct form *f)
 	}
 	return false;
 }
+
+/* Those that stay in the code segment. */
+bool form_is_near(const struct form *f)
+{
+	bool far = f->map == M_1B && (f->op == 0x9a || f->op == 0xea || f->op == 0xca || f->op == 0xcb ||
+				      f->op == 0xcf || (f->op == 0xff && f->reg & 1));
+	return form_is_branch(f) && !far;
+}

@@ -175,6 +175,10 @@ void xsave_canon(u8 *x)
 		memset(x + XSAVE_YMM, 0, 256);
 	for (int i = 0; i < 8; i++)
 		memset(x + XSAVE_ST + 16 * i + 10, 0, 6);
+	if (emulated_by_bt()) { /* which keeps no FOP, FIP and FDP */
+		st16(x + 6, 0);
+		memset(x + 8, 0, 16);
+	}
 	st16(x + 14, 0); /* FIP and FDP: CPUs make them canonical, to 48 or 57 bits */
 	st16(x + 22, 0);
 	memset(x + 28, 0, 4);

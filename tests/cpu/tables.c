@@ -1,6 +1,17 @@
 /* What cannot be compared, and why: instructions left out, and flags and fields
  * that the manuals leave undefined. */
 #include "tests/cpu/trial.h"
+#include <cpuid.h>
+
+/* Asked once: in a virtual machine CPUID takes longer than a hundred trials. */
+bool host_amd(void)
+{
+	static unsigned vendor;
+	unsigned a, c, d;
+	if (!vendor)
+		__get_cpuid(0, &a, &vendor, &c, &d);
+	return vendor == signature_AMD_ebx || vendor == 0x6f677948; /* Hygon */
+}
 
 enum { ANY = -1, MEM = 1, REG = 2, EITHER = 3 };
 struct rule {
@@ -76,6 +87,32 @@ static const struct rule left_out[] = {
 	{M_MAPS, 0, 255, ANY, EITHER, ANY, ALL, "VEX map other than 1 to 3: by machine"},
 };
 
+/* Where AMD's manual says otherwise than Intel's, and the emulator does as Intel's. */
+static const struct rule left_out_amd[] = {
+	{M_1B, 0x90, 0x90, ANY, EITHER, 2, 4, "F3 90 with REX.B: PAUSE or XCHG, by vendor"},
+	{M_0F, 0x0d, 0x0d, ANY, REG, ANY, ALL, "0F 0D with registers: NOP or undefined, by vendor"},
+	{M_0F, 0x2b, 0x2b, ANY, EITHER, 2, ALL, "MOVNTSS: SSE4A is not offered"},
+	{M_0F, 0x2b, 0x2b, ANY, EITHER, 3, ALL, "MOVNTSD: SSE4A is not offered"},
+	{M_1B, 0xc8, 0xc8, ANY, EITHER, 1, 1, "ENTER of 32 bits on a 16-bit stack: EBP's upper half, by vendor"},
+	{M_1B, 0xe0, 0xe0, ANY, EITHER, 2, ALL, "F3 LOOPNE never branches on AMD"},
+	{M_1B, 0xe1, 0xe1, ANY, EITHER, 3, ALL, "F2 LOOPE never branches on AMD"},
+};
+
+/* What the rows cannot say.  AMD's near branches take the operand size from a 66 prefix in 64-bit mode, too: RIP and
+ * even the instruction's length differ.  Its far pointers have no 64-bit offset. */
+static const char *amd_forms(const struct form *f)
+{
+	bool far = (f->map == M_0F && (f->op == 0xb2 || f->op == 0xb4 || f->op == 0xb5)) ||
+		   (f->map == M_1B && f->op == 0xff && ((f->reg & 7) == 3 || (f->reg & 7) == 5));
+	if (f->map == M_VEX3 && f->op <= 1 && !f->w)
+		return "VPERMQ, VPERMPD with VEX.W 0: undefined or not, by vendor";
+	if (f->map == M_VEX3 && (f->op == 0x16 || f->op == 0x22) && f->w && f->mode != 64)
+		return "VPEXTRQ, VPINSRQ outside 64-bit mode: undefined or VPEXTRD, VPINSRD, by vendor";
+	if (f->p66 && f->mode == 64 && form_is_near(f))
+		return "near branch with 66 in 64-bit mode: by vendor";
+	return f->w && f->mode == 64 && far ? "far pointer with REX.W: by vendor" : NULL;
+}
+
 static bool matches(const struct rule *r, const struct form *f)
 {
 	return (r->map == f->map || (r->map == ANY)) && f->op >= r->first && f->op <= r->last &&
@@ -111,6 +148,11 @@ const char *skip_before(const struct trial *t)
 	for (unsigned i = 0; i < countof(left_out); i++)
 		if (matches(&left_out[i], f))
 			return left_out[i].why;
+	for (unsigned i = 0; host_amd() && i < countof(left_out_amd); i++)
+		if (matches(&left_out_amd[i], f))
+			return left_out_amd[i].why;
+	if (host_amd() && amd_forms(f))
+		return amd_forms(f);
 	if (f->map == M_1B && f->op == 0x8f && (f->reg & 7))
 		return "XOP: by vendor";
 	if (split_lock(t))
@@ -163,17 +205,90 @@ bool fault_by_machine(const struct trial *t, const struct outcome *n, const stru
 	return access_fault(n->vec) && access_fault(e->vec) && accesses_many(t);
 }
 
+static bool canonical(u64 a) { return ((s64)(a << 16) >> 16) == (s64)a; }
 static bool only_57(u64 a)
 {
-	return ((s64)(a << 16) >> 16) != (s64)a && ((s64)(a << 7) >> 7) == (s64)a;
+	return !canonical(a) && ((s64)(a << 7) >> 7) == (s64)a;
+}
+
+/* Operands of vector instructions: with AC set AMD's processors check those that Intel's take
+ * as they lie, and the SHA instructions' need no alignment there. */
+static bool is_vector(const struct form *f)
+{
+	return f->vex || f->map == M_38 || f->map == M_3A ||
+	       (f->map == M_0F && (f->op >> 3 == 2 || f->op >> 3 == 5 || f->op >= 0xc2 || f->op >> 4 == 5 ||
+				   f->op >> 4 == 6 || f->op >> 4 == 7));
+}
+static bool is_sha(const struct form *f)
+{
+	return (f->map == M_38 && f->op >= 0xc8 && f->op <= 0xcd) || (f->map == M_3A && f->op == 0xcc);
+}
+/* A selector on the stack is read and written with the whole of its slot. */
+static bool pops_selector(const struct form *f)
+{
+	return (f->map == M_0F && (f->op == 0xa1 || f->op == 0xa9)) ||
+	       (f->map == M_1B && (f->op == 0xca || f->op == 0xcb || f->op == 0xcf || f->op == 0x07 || f->op == 0x17 || f->op == 0x1f));
+}
+static bool pushes_selector(const struct form *f)
+{
+	return (f->map == M_0F && (f->op == 0xa0 || f->op == 0xa8)) ||
+	       (f->map == M_1B && (f->op == 0x06 || f->op == 0x0e || f->op == 0x16 || f->op == 0x1e));
+}
+static bool x87_store(const struct form *f)
+{
+	static const u8 stores[8] = {[1] = 0x0c, [3] = 0x8e, [5] = 0x0e, [7] = 0xce};
+	return f->map == M_1B && f->op >= 0xd8 && f->op <= 0xdf && f->mem && stores[f->op & 7] >> (f->reg & 7) & 1;
+}
+/* Up to 64 bytes from here on the address space's or the segment's 4 GiB end. */
+static bool at_4gib(const struct trial *t)
+{
+	u32 sp = (u32)t->in.r[RSP];
+	return t->mode != 64 && ((t->has_ea && (u32)t->ea + 64 < 64) || (t->has_ea && (u32)t->ea_off + 64 < 64) ||
+				 sp + 64 < 128 || (u32)t->in.r[RSI] + 64 < 64 || (u32)t->in.r[RDI] + 64 < 64);
+}
+static bool shifts_too_far(const struct form *f, const struct trial *t)
+{
+	u64 count = f->op & 1 ? t->in.r[RCX] : f->imm;
+	return f->map == M_0F && (f->op & 0xf6) == 0xa4 && f->osize == 2 && (count & 31) > 16;
+}
+static const char *skip_amd(const struct trial *t, const struct outcome *n, const struct outcome *e)
+{
+	const struct form *f = &t->form;
+	if (n->vec == VEC_AC && e->vec != VEC_AC && f->mem && is_vector(f))
+		return "alignment checks of vector operands: by vendor";
+	if (e->vec == VEC_GP && n->vec != VEC_GP && is_sha(f))
+		return "alignment of SHA operands: by vendor";
+	if (access_fault(n->vec) && n->vec != e->vec && (pops_selector(f) || pushes_selector(f)))
+		return "how wide a selector on the stack is read: by vendor";
+	if (shifts_too_far(f, t))
+		return "SHLD, SHRD of a word by more than 16: undefined";
+	if (access_fault(n->vec) && f->map == M_1B && f->op == 0x63 && f->mode == 64 && f->osize == 2)
+		return "MOVSXD of a word: how much is read, by vendor";
+	if (n->vec == VEC_PF && e->vec == VEC_BR)
+		return "BOUND: the second bound read before the first is judged, by vendor";
+	if (access_fault(n->vec) && e->vec == VEC_NONE && x87_store(f))
+		return "a store that an unmasked exception prevents, to where there is nothing: by vendor";
+	if ((n->vec == VEC_GP || n->vec == VEC_SS) && (e->vec == VEC_PF || e->vec == VEC_AC) && at_4gib(t))
+		return "across the end of 4 GiB: limit or page first, by vendor";
+	if (access_fault(n->vec) && e->vec == VEC_XM && f->map == M_VEX3 && f->op == 0x1d)
+		return "VCVTPS2PH: page or result first, by vendor";
+	bool far_bit = f->map == M_0F && (f->op & 0xc7) == 0x83;
+	if (n->vec == VEC_GP && e->vec == VEC_PF && t->mode == 64 && (far_bit || !canonical(t->ea_off)))
+		return "an address that is canonical only with its segment's base: by vendor";
+	return NULL;
 }
 
 const char *skip_after(const struct trial *t, const struct outcome *n, const struct outcome *e)
 {
+	const char *by_vendor = host_amd() ? skip_amd(t, n, e) : NULL;
+	if (by_vendor)
+		return by_vendor;
 	if (n->vec == VEC_DB)
 		return "single step after POPF";
 	if (n->vec == VEC_HANG)
 		return "runs on";
+	if (n->vec == VEC_NONE && e->vec == VEC_PF && e->cr2 >> 40 == 0x7f)
+		return "hit this process's own libraries or stack";
 	if (n->vec == VEC_PF && only_57(n->cr2))
 		return "canonical only with 5-level paging";
 	if ((n->vec == VEC_PF && n->err & PF_I && e->vec == VEC_UD) ||
@@ -208,6 +323,64 @@ static bool is_mmx(const struct form *f)
 	return f->map == M_0F && ((f->pp == 0 && op >= 0x60) || ((op & 0xfe) == 0x2c) || op == 0x2a ||
 				  op == 0xd6);
 }
+/* The two bytes behind a pushed selector are 0 in n, and in e what they were. */
+static void excuse_upper_half(const struct outcome *n, struct outcome *e)
+{
+	for (int p = 0; p < NPAGES; p++)
+		for (unsigned i = 0; i + 2 <= PAGE_SIZE; i++)
+			if (n->mem[p][i] != e->mem[p][i]) {
+				for (unsigned k = i; k < i + 2; k++)
+					e->mem[p][k] = n->mem[p][k] ? e->mem[p][k] : 0;
+				return;
+			}
+}
+
+static void excuse_gather(const struct form *f, u8 *a, const u8 *b)
+{
+	unsigned to = XSAVE_YMM + 16 * (f->mode == 64 ? f->reg : f->reg & 7);
+	unsigned step = f->w ? 8 : 4, index = f->op & 1 ? 8 : 4;
+	unsigned mask = f->mode == 64 ? f->vvvv : f->vvvv & 7;
+	unsigned used = (f->vl ? 32 : 16) / (step > index ? step : index) * step;
+	for (unsigned k = 0; k < 32; k += step) {
+		unsigned at = (k < 16 ? XSAVE_XMM : XSAVE_YMM) + 16 * mask + (k & 15);
+		if (k >= used || !((a[at + step - 1] ^ b[at + step - 1]) & 0x80))
+			memcpy(a + at, b + at, step);
+	}
+	if (!f->vl)
+		memcpy(a + to, b + to, 16);
+}
+
+/* AMD's processors
+ *  - write the x87 pointers only when an exception is pending;
+ *  - know one more bit of MXCSR (MISALIGNSSE, which is not offered) in the mask that FXSAVE and
+ *    XSAVE store;
+ *  - push 32 bits of a selector, of which Intel's write 16;
+ *  - when they fault, leave of a gather's mask all but the signs and its upper half, and write nothing of the ten
+ *    bytes of FBSTP and FSTP or of ENTER's frame. */
+static void excuse_amd(const struct trial *t, const struct outcome *n, struct outcome *e)
+{
+	const struct form *f = &t->form;
+	u8 *a = e->cpu.xsave;
+	const u8 *b = n->cpu.xsave;
+	if (!(ld16(b + 2) & 0x80) && !ld64(b + 8) && !ld64(b + 16)) {
+		memcpy(a + 6, b + 6, 2);
+		memcpy(a + 8, b + 8, 16);
+	}
+	if (f->map == M_0F && (f->op == 0xae || f->op == 0xc7) && f->mem)
+		for (int p = 0; p < NPAGES; p++)
+			for (unsigned i = (28 + t->ea) & 15; i + 4 <= PAGE_SIZE; i += 16)
+				if (ld32(n->mem[p] + i) == 0x2ffff && ld32(e->mem[p] + i) == 0xffff)
+					st32(e->mem[p] + i, 0x2ffff);
+	if (f->osize == 4 && pushes_selector(f) && n->vec == VEC_NONE)
+		excuse_upper_half(n, e);
+	if (n->vec != e->vec || n->vec == VEC_NONE)
+		return;
+	if (f->map == M_1B && ((f->op == 0xdf && (f->reg & 7) == 6) || (f->op == 0xdb && (f->reg & 7) == 7) || f->op == 0xc8))
+		memcpy(e->mem, n->mem, sizeof e->mem);
+	if (f->map == M_VEX2 && f->op >> 2 == 0x90 >> 2)
+		excuse_gather(f, a, b);
+}
+
 /* Makes e look like n where the manuals do not say, or CPUs do otherwise, when both
  * fault alike:
  *  - MMX instructions that fault may have made TOP 0 already (Intel);
@@ -224,6 +397,8 @@ void excuse_fault_state(const struct trial *t, const struct outcome *n, struct o
 	const u8 *b = n->cpu.xsave;
 	if (f->mode == 64 && n->cpu.sel[CS] != SEL_CS64) /* RSP is as wide as the code now is */
 		e->cpu.r[RSP] = (u32)e->cpu.r[RSP] == n->cpu.r[RSP] ? n->cpu.r[RSP] : e->cpu.r[RSP];
+	if (host_amd())
+		excuse_amd(t, n, e);
 	if (n->vec != e->vec || n->vec == VEC_NONE)
 		return;
 	if (is_mmx(f) && (ld16(b + 2) & 0x3800) == 0) {
@@ -325,6 +500,8 @@ u64 undefined_flags(const struct trial *t, const struct outcome *n)
 {
 	const struct form *f = &t->form;
 	u64 u = FLAG_RF;
+	if (host_amd() && f->map == M_1B && (f->rep || f->repne) && ((f->op & 0xf6) == 0xa6) && n->vec != VEC_NONE)
+		return u | FLAGS_ARITH; /* those of the last comparison, or those before the first */
 	if (n->vec != VEC_NONE && n->vec != VEC_BP)
 		return u;
 	int count = shift_count(t);

@@ -78,6 +78,7 @@ static const u32 data_page[NPAGES] = {0x0000, 0x1000, 0x3000, 0xf000};
 /* form.c */
 void form_parse(struct form *, unsigned mode, const u8 *p, unsigned n);
 bool form_is_branch(const struct form *);
+bool form_is_near(const struct form *);
 
 /* gen.c */
 struct gen_opt {
@@ -104,6 +105,7 @@ void emulated_init(void);
 void emulated_run(const struct trial *, struct outcome *);
 
 /* tables.c */
+bool host_amd(void);
 const char *skip_before(const struct trial *);  /* a reason, or NULL */
 const char *skip_after(const struct trial *, const struct outcome *native,
 		       const struct outcome *emul);
@@ -115,5 +117,6 @@ u64 undefined_flags(const struct trial *, const struct outcome *native);
 void trial_code(const struct trial *, u8 code[CODE_SPAN]);
 unsigned trial_exit(const struct trial *, u8 *p); /* the jump behind it; its length */
 void xsave_canon(u8 *xsave);
+bool emulated_by_bt(void);
 
 #endif

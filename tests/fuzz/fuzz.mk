@@ -37,7 +37,10 @@ $F/fuzz_%: $F/tests/fuzz/fuzz_%.o $F/tests/unit/fake.o $F/libcore.a
 	$Q$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(FUZZ_LIBS) -lcmocka -lpthread
 $F/fuzz_yaml: $(patsubst %,$F/hosts/linux/%.o,define file options)
-$F/fuzz_yaml: FUZZ_LIBS = -lfyaml
+$F/fuzz_yaml: FUZZ_LIBS = -lyaml
+$F/fuzz_flows: $F/hosts/linux/flows.o
+$F/fuzz_machine: $(patsubst %,$F/hosts/linux/%.o,describe options)
+$F/fuzz_machine: FUZZ_LIBS = -ljansson
 
 .SECONDARY: $(patsubst %,$F/tests/fuzz/fuzz_%.o,$(FUZZ)) $F/tests/unit/fake.o
 .PHONY: fuzz fuzz-build fuzz-run

@@ -17,7 +17,8 @@
 static const struct word words[] = {
 	{ "kernel", false, false }, { "initrd", false, false }, { "append", false, false },
 	{ "module", false, true }, { "firmware", false, false }, { "memory", false, false },
-	{ "cpus", false, false }, { "engine", false, false }, { "overcommit", true, false },
+	{ "cpus", false, false }, { "engine", false, false }, { "cpu", false, false },
+	{ "tsc-khz", false, false }, { "hugepages", true, false }, { "pin", false, false }, { "overcommit", true, false },
 	{ "disk", false, true }, { "net", false, false }, { "publish", false, true },
 	{ "console", false, false }, { "debugcon", false, false }, { "name", false, false },
 	{ "no-reboot", true, false }, { "test-devices", true, false }, { "trace", false, true },

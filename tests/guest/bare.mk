@@ -17,6 +17,7 @@ build/guest/%.o: tests/guest/bare/%
 	$Q$(CC) $(BARE_CFLAGS) -c -o $@ $<
 build/guest/vfuzz.elf: $(call bare_obj,vfuzz)
 build/guest/board.elf: $(call bare_obj,board)
+build/guest/exits.elf: $(call bare_obj,exits)
 build/guest/%.elf: tests/guest/bare/bare.ld
 	$(if $(V),,@echo "  LD	$@")
 	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \

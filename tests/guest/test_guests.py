@@ -5,8 +5,12 @@ Run: make lodge && python3 -m pytest tests/guest
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from engines import ENGINES  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 LODGE = os.environ.get("LODGE", str(HERE.parents[1] / "lodge"))
@@ -22,11 +26,13 @@ def build(name, where):
     return elf
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", GUESTS)
-def test_guest(name, tmp_path, monkeypatch):
+def test_guest(name, engine, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     elf = build(name, tmp_path)
     done = subprocess.run([LODGE, "run", "--kernel", elf, "-m", "64M", "--test-devices",
+                           "--engine", engine,
                            "--no-reboot", "--debugcon", "stdio", "--console", "none",
                            "--net", "none"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)

@@ -11,12 +11,16 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests"))
+from engines import ENGINES  # noqa: E402
+
 LODGE = os.environ.get("LODGE", str(TOP / "lodge"))
 SEEDS = [int(os.environ["VFUZZ_SEED"])] if "VFUZZ_SEED" in os.environ else range(1, 9)
 ROUNDS = int(os.environ.get("VFUZZ_ROUNDS", 40))
@@ -91,8 +95,9 @@ class Machine:
         return max((sum(1 for u in times if t <= u < t + 1) for t in times), default=0)
 
 
-def go(vfuzz, folder, seed, cpus):
-    m = Machine(vfuzz, folder, f"seed={seed} rounds={ROUNDS} ops=250 cpus={cpus}", cpus)
+def go(vfuzz, folder, seed, cpus, engine):
+    m = Machine(vfuzz, folder, f"seed={seed} rounds={ROUNDS} ops=250 cpus={cpus}", cpus,
+                env={"LODGE_ENGINE": engine})
     out = m.run(timeout=300)
     words = "\n".join(s for _, s in m.said)
     assert m.p.returncode == GOOD, f"{out}\n{words}"
@@ -109,14 +114,16 @@ def go(vfuzz, folder, seed, cpus):
     return m
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_one_vcpu(vfuzz, tmp_path, seed):
-    go(vfuzz, tmp_path, seed, 1)
+def test_one_vcpu(vfuzz, tmp_path, seed, engine):
+    go(vfuzz, tmp_path, seed, 1, engine)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_two_vcpus(vfuzz, tmp_path, seed):
-    go(vfuzz, tmp_path, seed, 2)
+def test_two_vcpus(vfuzz, tmp_path, seed, engine):
+    go(vfuzz, tmp_path, seed, 2, engine)
 
 
 def sanitized(kind):

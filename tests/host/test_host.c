@@ -56,7 +56,7 @@ static void deny(void *arg)
 
 static void code_denied(void **state)
 {
-	assert_says(said(deny, NULL), "no program make code at run time (Operation not permitted");
+	assert_string_equal(said(deny, NULL), ""); /* whoever wanted it says what follows from that */
 }
 
 static int no_memfd(const char *name, unsigned flags)
@@ -151,21 +151,21 @@ enum { TSAN = 0 };
 static void too_much(void *arg)
 {
 	struct host_ram r;
-	assert_int_equal(host_ram_init(&r, TiB, false), E_NOMEM);
+	assert_int_equal(host_ram_init(&r, TiB, false, false), E_NOMEM);
 	host_ram_fini(&r);
 }
 
 static void ram(void **state)
 {
 	struct host_ram r;
-	assert_int_equal(host_ram_init(&r, 64 * MiB, false), 0);
+	assert_int_equal(host_ram_init(&r, 64 * MiB, false, false), 0);
 	((u8 *)r.p)[64 * MiB - 1] = 1;
 	host_ram_fini(&r);
 	host_ram_fini(&r);
 	if (host_ram_total() < TiB)
 		assert_says(said(too_much, NULL), "memory 1024 GiB: this machine has ");
 	u64 much = TSAN ? 64 * GiB : TiB;
-	assert_int_equal(host_ram_init(&r, much, true), 0);
+	assert_int_equal(host_ram_init(&r, much, true, false), 0);
 	((u8 *)r.p)[much - 1] = 1;
 	host_ram_fini(&r);
 }

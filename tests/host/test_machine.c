@@ -4,6 +4,7 @@
  * The guest is a script: the engine runs what guest says. */
 #include "tests/host/host_test.h"
 
+#include "core/bell.h"
 #include "hosts/linux/disk.h"
 #include "hosts/linux/machine.h"
 #include "hosts/linux/signals.h"
@@ -18,7 +19,7 @@
 /* ---- engine and board */
 
 static void (*guest)(struct vcpu *);
-static unsigned boots, presses;
+static unsigned boots, presses, restored;
 static int boot_fails;
 static const struct pc_config *config;
 
@@ -64,10 +65,21 @@ static void sync_none(struct vcpu *v, unsigned what)
 {
 }
 
+static int listens(struct vm *vm, u64 at, int handle, bool on)
+{
+	return 0;
+}
+
 static const struct engine script = {
-	"script", probe, nothing, no_fini, no_ram, no_vcpu, no_vcpu_fini, run, kick, sync_none,
+	"script", probe, nothing, no_fini, no_ram, nothing, no_vcpu, no_vcpu_fini, run, kick, sync_none,
+	listens, NULL, NULL,
 };
 const struct engine *const engines[] = { &script, NULL };
+const struct engine *const shadow_engine = &script;
+
+void shadow_often(struct vm *vm, unsigned every)
+{
+}
 
 struct pc *pc_init(struct vm *vm, const struct pc_config *c)
 {
@@ -98,6 +110,11 @@ void pc_power_button(struct pc *pc)
 	presses++;
 }
 
+void pc_restored(struct pc *pc, const u8 generation[16])
+{
+	restored++;
+}
+
 /* ---- guests */
 
 static void powers_off(struct vcpu *v)
@@ -121,8 +138,18 @@ static void reboots_twice(struct vcpu *v)
 	vm_stop(v->vm, boots < 3 ? VM_RESET : VM_OFF);
 }
 
+static int runs = -1; /* in a child: where its guest says that it runs */
+
+static void tell(void)
+{
+	if (runs >= 0)
+		close(runs);
+	runs = -1;
+}
+
 static void sleeps(struct vcpu *v)
 {
+	tell();
 	host_sleep(v);
 }
 
@@ -227,6 +254,155 @@ static void timers(void **state)
 	assert_int_equal(ticks, 1);
 }
 
+/* ---- a pause: from the loop, as the control socket does it */
+
+static struct machine *paused;
+static struct loop_work pausing, resuming;
+static u64 stood;
+static _Atomic unsigned rounds;
+static _Atomic bool asked, over;
+
+static void resumes(struct loop_work *w)
+{
+	usleep(20000);
+	assert_int_equal(host_now(), stood);
+	machine_resume(paused);
+	assert_true(host_now() - stood < SEC / 100); /* 20 ms went by */
+	atomic_store(&over, true);
+}
+
+static void pauses(struct loop_work *w)
+{
+	machine_pause(paused);
+	machine_pause(paused);
+	assert_int_equal(paused->nthread, 0);
+	assert_int_equal(paused->vm.stop, VM_PAUSED);
+	stood = host_now();
+	unsigned n = rounds;
+	usleep(20000);
+	assert_int_equal(rounds, n);
+	loop_defer(&paused->loop, &resuming);
+}
+
+static void counts(struct vcpu *v)
+{
+	if (rounds++ > 100 && !v->id && !asked) {
+		asked = true;
+		paused = v->vm->host_data;
+		loop_defer(&paused->loop, &pausing);
+	}
+	if (over && rounds > 1000)
+		vm_stop(v->vm, VM_OFF);
+	if (v->id)
+		usleep(100);
+}
+
+static void a_pause_and_on(void **state)
+{
+	plain();
+	o.cpus = 3;
+	rounds = 0;
+	asked = over = false;
+	pausing.run = pauses;
+	resuming.run = resumes;
+	assert_int_equal(start(counts), 0);
+	assert_true(over);
+	assert_int_equal(boots, 1);
+}
+
+static void quits_paused(struct loop_work *w)
+{
+	machine_pause(paused);
+	machine_quit(paused);
+}
+
+static void a_paused_one_can_be_ended(void **state)
+{
+	plain();
+	rounds = 0;
+	asked = over = false;
+	pausing.run = quits_paused;
+	assert_int_equal(start(counts), EXIT_QUIT);
+	u64 t = host_now();
+	usleep(2000);
+	assert_true(host_now() > t); /* the clock goes again */
+}
+
+/* ---- bells: the kernel's part is played by the guest */
+
+static struct bell bell;
+static _Atomic unsigned rung, heard;
+static _Atomic bool again;
+
+static void hears(struct bell *b)
+{
+	heard++;
+}
+
+static void ring_bell(void)
+{
+	u64 one = 1;
+	assert_int_equal(write(bell.handle, &one, sizeof(one)), sizeof(one));
+	rung++;
+}
+
+static void hang_bell(struct vm *vm)
+{
+	static const struct device_ops ops;
+	static struct device dev;
+	static struct region region;
+	dev = (struct device){ 0 };
+	vm_add(vm, &dev, &ops, "chapel");
+	region = (struct region){ .base = 0xd0000000, .len = 16, .width = 4, .dev = &dev };
+	assert_int_equal(bus_claim(&vm->mem, &region), 0);
+	bell_init(&bell, &region, 4, hears);
+	host_lock(&vm->lock);
+	bell_arm(&bell, true);
+	host_unlock(&vm->lock);
+	assert_true(bell.handle >= 0 && bell.at == 0xd0000004);
+}
+
+/* On the loop's thread, which so cannot hear of it elsewhere. */
+static void pauses_in_the_ringing(struct loop_work *w)
+{
+	again = true;
+	while (rung < 2)
+		usleep(100);
+	assert_int_equal(heard, 1);
+	machine_pause(paused);
+	assert_int_equal(heard, 2);
+	loop_once(&paused->loop, 0);
+	assert_int_equal(heard, 2);
+	machine_resume(paused);
+	over = true;
+}
+
+static void rings(struct vcpu *v)
+{
+	if (!rung) {
+		hang_bell(v->vm);
+		ring_bell();
+		while (!heard)
+			usleep(100);
+		paused = v->vm->host_data;
+		loop_defer(&paused->loop, &pausing);
+	} else if (again && rung < 2) {
+		ring_bell();
+	} else if (over) {
+		vm_stop(v->vm, VM_OFF);
+	}
+}
+
+static void bells_are_heard_before_a_pause(void **state)
+{
+	plain();
+	rung = heard = 0;
+	again = over = false;
+	pausing.run = pauses_in_the_ringing;
+	assert_int_equal(start(rings), 0);
+	assert_int_equal(heard, 2);
+}
+
 static void console_to_a_file(void **state)
 {
 	char b[64] = "";
@@ -261,17 +437,28 @@ static void disks_finish_first(void **state)
 	close(fd);
 }
 
+/* A child whose guest is g gets these signals.  Two of a kind that come at once are one, so
+ * where there are several the last one is sent until it is heard. */
 static int in_child(void (*g)(struct vcpu *), const int *sig)
 {
-	int st;
+	int st, told[2], sent = 0;
+	char c;
+	assert_int_equal(pipe(told), 0);
 	pid_t pid = fork();
-	if (!pid)
+	if (!pid) {
+		runs = told[1];
 		_exit(start(g));
-	for (; *sig; sig++) {
-		usleep(100000);
-		kill(pid, *sig);
 	}
-	waitpid(pid, &st, 0);
+	close(told[1]);
+	assert_int_equal(read(told[0], &c, 1), 0);
+	close(told[0]);
+	for (; sig[sent]; sent++) {
+		kill(pid, sig[sent]);
+		usleep(100000);
+	}
+	for (; !waitpid(pid, &st, WNOHANG); usleep(100000))
+		if (sent > 1)
+			kill(pid, sig[sent - 1]);
 	return WIFEXITED(st) ? WEXITSTATUS(st) : 1000 + WTERMSIG(st);
 }
 
@@ -286,6 +473,7 @@ static void signals(void **state)
 
 static void hangs(struct vcpu *v)
 {
+	tell();
 	for (;;)
 		pause();
 }
@@ -368,6 +556,10 @@ static bool broken(void)
 #define WRAP(bad, type, name, params, args) \
 	static type name##_counted params { return broken() ? bad : sys_linux.name args; }
 WRAP(-1, int, open, (const char *p, int f, mode_t m), (p, f, m))
+WRAP(-1, int, openat, (int at, const char *p, int f, mode_t m), (at, p, f, m))
+WRAP(-1, int, rename, (const char *from, const char *to, unsigned f), (from, to, f))
+WRAP(-1, int, fsync, (int fd), (fd))
+WRAP(-1, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at), (fd, p, n, at))
 WRAP(-1, int, fstat, (int fd, struct stat *st), (fd, st))
 WRAP(-1, int, mkdir, (const char *p, mode_t m), (p, m))
 WRAP(-1, int, ftruncate, (int fd, off_t n), (fd, n))
@@ -386,7 +578,8 @@ WRAP(EAGAIN, int, thread,
 WRAP(-ENOMEM, int, uring, (unsigned n, void *r), (n, r))
 
 static const struct sys counted = {
-	open_counted, fstat_counted, mkdir_counted, ftruncate_counted, lock_counted, ioctl_counted,
+	open_counted, openat_counted, rename_counted, fsync_counted, pwrite_counted, fstat_counted,
+	mkdir_counted, ftruncate_counted, lock_counted, ioctl_counted,
 	mmap_counted, memfd_create_counted, alloc_counted, epoll_create1_counted,
 	epoll_ctl_counted, eventfd_counted, timerfd_create_counted, thread_counted, uring_counted,
 };
@@ -464,6 +657,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ends),
 		cmocka_unit_test(reboots),
+		cmocka_unit_test(a_pause_and_on),
+		cmocka_unit_test(bells_are_heard_before_a_pause),
+		cmocka_unit_test(a_paused_one_can_be_ended),
 		cmocka_unit_test(timers),
 		cmocka_unit_test(console_to_a_file),
 		cmocka_unit_test(disks_finish_first),

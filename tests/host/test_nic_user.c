@@ -145,6 +145,102 @@ static void published(void **state)
 	close(s);
 }
 
+/* ---- a connection that a restored guest still believes in */
+
+static size_t put_ack(u8 *f, bool v6)
+{
+	u8 *ip = f + 14, *tcp = ip + (v6 ? 40 : 20);
+	ethernet(f, v6 ? 0x86dd : 0x0800);
+	ip[0] = v6 ? 0x60 : 0x45;
+	put16(ip + (v6 ? 4 : 2), v6 ? 20 : 40);
+	ip[v6 ? 7 : 8] = 64;
+	ip[v6 ? 6 : 9] = 6;
+	memcpy(ip + (v6 ? 8 : 12), "\x0a\0\2\x0f", 4);
+	memcpy(ip + (v6 ? 24 : 16), "\x0a\0\2\2", 4);
+	if (!v6)
+		put16(ip + 10, ip_sum(ip, 20));
+	memcpy(tcp, "\4\xd2\x27\x0f" "\0\0\1\0" "\0\0\2\0" "\x50\x10", 14);
+	u8 pseudo[12 + 20] = { [9] = 6, [11] = 20 };
+	memcpy(pseudo, ip + (v6 ? 8 : 12), 4);
+	memcpy(pseudo + 4, ip + (v6 ? 24 : 16), 4);
+	memcpy(pseudo + 12, tcp, 20);
+	put16(tcp + 16, ip_sum(pseudo, sizeof(pseudo)));
+	return (size_t)(tcp + 20 - f);
+}
+
+/* From the host's port to the guest's, the byte before the one it waits for. */
+static void assert_asks(const u8 *ip, const u8 *tcp, unsigned address)
+{
+	u8 pseudo[36 + 20] = { [33] = 6, [35] = 20 };
+	assert_memory_equal(tcp, "\x27\x0f\4\xd2" "\0\0\1\xff" "\0\0\1\0" "\x50\x10", 14);
+	memcpy(pseudo, ip, 2 * address);
+	memcpy(pseudo + 36, tcp, 20);
+	assert_int_equal(ip_sum(pseudo, sizeof(pseudo)), 0);
+}
+
+static void the_restored_guest_is_asked(void **state)
+{
+	u8 f[100] = { 0 }, kept[NIC_USER_STATE];
+	struct options o;
+	struct nic *was = nic;
+	send_frame(f, put_ack(f, false));
+	wait_frame();
+	assert_int_equal(got[14 + 20 + 13] & 4, 4); /* nobody knows it: a reset */
+	size_t n = nic_user_save(nic, kept);
+	options_default(&o);
+	nic = nic_user_open(&loop, &o);
+	nic->recv = recv_frame;
+	nic_user_hold(nic, true);
+	assert_false(nic_user_load(nic, kept, n - 1));
+	assert_true(nic_user_load(nic, kept, n));
+	got_n = 0;
+	loop_once(&loop, 1);
+	assert_int_equal(got_n, 0);
+	nic_user_hold(nic, false);
+	wait_frame();
+	assert_memory_equal(got, nic->mac, 6);
+	assert_int_equal(ip_sum(got + 14, 20), 0);
+	assert_memory_equal(got + 26, "\x0a\0\2\2\x0a\0\2\x0f", 8);
+	assert_asks(got + 26, got + 34, 4);
+	nic_user_close(nic);
+	nic = was;
+}
+
+static unsigned known(const struct flows *t)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < FLOWS; i++)
+		n += t->flow[i].version != 0;
+	return n;
+}
+
+static void flows_come_and_go(void **state)
+{
+	static struct flows t;
+	u8 f[100] = { 0 }, poke[FLOW_POKE];
+	size_t n = put_ack(f, true);
+	flows_see(&t, f, n - 1); /* cut short */
+	assert_int_equal(known(&t), 0);
+	flows_see(&t, f, n);
+	flows_see(&t, f, n);
+	assert_int_equal(known(&t), 1);
+	for (unsigned i = 0; !t.flow[i].version; i++)
+		t.flow[0] = t.flow[i + 1];
+	assert_int_equal(flow_poke(&t.flow[0], nic->mac, poke), n);
+	assert_asks(poke + 22, poke + 54, 16);
+	for (unsigned i = 0; i < 1000; i++) {
+		put16(f + 54, i);
+		flows_see(&t, f, n);
+	}
+	assert_in_range(known(&t), FLOWS / 2, FLOWS);
+	f[54 + 13] = 4;
+	for (unsigned i = 0; i < 1000; i++) {
+		put16(f + 54, i);
+		flows_see(&t, f, n);
+	}
+	assert_in_range(known(&t), 0, 1); /* the one that the test moved */
+}
+
 static void open_second(void *o)
 {
 	assert_null(nic_user_open(&loop, o));
@@ -206,6 +302,8 @@ int main(void)
 		cmocka_unit_test(arp_when_there_is_room_again),
 		cmocka_unit_test(dhcp),
 		cmocka_unit_test(published),
+		cmocka_unit_test(the_restored_guest_is_asked),
+		cmocka_unit_test(flows_come_and_go),
 		cmocka_unit_test(a_taken_port_is_told),
 		cmocka_unit_test(nonsense_does_no_harm),
 	};

@@ -201,7 +201,7 @@ def test_in_the_background(rom):
     (["--firmware", "/etc/hostname"], "firmware"),
     (["-m", "lots"], "memory lots: not a size"),
     (["-m", "900G"], "this machine has"),
-    (["-c", "99"], "cpus 99: not a number from 1 to"),
+    (["-c", "999"], "cpus 999: not a number from 1 to"),
     (["--disk", "/no/disk"], "disk /no/disk: no such file"),
     (["--disk", "/tmp"], "disk /tmp: this is a directory"),
     (["--net", "bridge"], "net bridge: there are user, tap:NAME and none"),

@@ -10,7 +10,7 @@ static const char *printed(const char *path, size_t *n)
 {
 	static char text[2 * MiB];
 	FILE *f = tmpfile();
-	assert_int_equal(ring_print(path, f), 0);
+	assert_int_equal(ring_print(path, ~0ull, f), 0);
 	rewind(f);
 	*n = fread(text, 1, sizeof(text) - 1, f);
 	text[*n] = 0;
@@ -90,7 +90,7 @@ static void goes_on_without(void **state)
 
 static void not_a_ring(void *path)
 {
-	assert_int_not_equal(ring_print(path, stdout), 0);
+	assert_int_not_equal(ring_print(path, ~0ull, stdout), 0);
 }
 
 static void other_files_are_told(void **state)

@@ -1,10 +1,14 @@
 /* See fake.h. */
 #include "tests/unit/fake.h"
 
+#include "core/bell.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <asm/prctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 u64 fake_now, fake_wallclock, fake_alarm;
@@ -12,6 +16,9 @@ char fake_log[16384];
 unsigned fake_log_lines, fake_alloc_fail, fake_allocs, fake_live;
 struct fake_step *fake_script;
 unsigned fake_script_n, fake_script_at, fake_kicks;
+struct fake_bell fake_bell[FAKE_BELLS];
+unsigned fake_nbell;
+static int bell_handles;
 
 void fake_reset(void)
 {
@@ -20,7 +27,7 @@ void fake_reset(void)
 	fake_alarm = ~0ull;
 	fake_alloc_fail = fake_allocs = 0;
 	fake_script = NULL;
-	fake_script_n = fake_script_at = fake_kicks = 0;
+	fake_script_n = fake_script_at = fake_kicks = fake_nbell = 0;
 	fake_log_clear();
 }
 
@@ -87,6 +94,8 @@ void host_code_free(size_t n, u8 *rw, u8 *rx)
 		munmap(rx, n);
 }
 
+void host_code_base(void *p) { syscall(SYS_arch_prctl, ARCH_SET_GS, p); }
+
 u64 host_now(void) { return fake_now; }
 u64 host_wallclock(void) { return fake_wallclock + fake_now; }
 void host_alarm(struct vm *vm, u64 when) { fake_alarm = when; }
@@ -142,11 +151,15 @@ void host_random(void *p, size_t n)
 	}
 }
 
+int host_bell(struct bell *b) { return bell_handles++; }
+void host_bell_close(struct bell *b) { b->handle = -1; }
+
 /* ---- the scripted engine */
 
 static int probe(char *why, size_t n) { return 0; }
 static int e_vm_init(struct vm *vm) { return 0; }
 static void e_vm_fini(struct vm *vm) { }
+static int e_apics(struct vm *vm) { return 0; }
 static int e_vm_ram(struct vm *vm, const struct ram_block *b) { return 0; }
 static int e_vcpu_init(struct vcpu *v)
 {
@@ -157,12 +170,48 @@ static void e_vcpu_fini(struct vcpu *v) { }
 static void kick(struct vcpu *v) { fake_kicks++; }
 static void e_sync(struct vcpu *v, unsigned what) { }
 
+static struct fake_bell *bell_at(u64 at)
+{
+	for (unsigned i = 0; i < fake_nbell; i++)
+		if (fake_bell[i].at == at)
+			return &fake_bell[i];
+	return NULL;
+}
+
+static int e_bell(struct vm *vm, u64 at, int handle, bool on)
+{
+	struct fake_bell *f = bell_at(at);
+
+	if (!on) {
+		assert_non_null(f);
+		assert_int_equal(f->handle, handle);
+		*f = fake_bell[--fake_nbell];
+	} else if (f || fake_nbell == FAKE_BELLS) {
+		return E_BUSY;
+	} else {
+		fake_bell[fake_nbell++] = (struct fake_bell){at, handle};
+	}
+	return 0;
+}
+
+bool fake_ring(struct vm *vm, u64 at)
+{
+	struct fake_bell *f = bell_at(at);
+
+	for (struct bell *b = vm->bells; f && b; b = b->next)
+		if (b->handle == f->handle)
+			bell_rang(b);
+	return f;
+}
+
 static void run(struct vcpu *v, struct exit *x)
 {
 	struct fake_step *s;
 
-	if (fake_script_at)
+	if (fake_script_at) {
 		fake_script[fake_script_at - 1].got = x->io.val;
+		fake_script[fake_script_at - 1].size = x->io.size;
+	}
 	if (fake_script_at == fake_script_n) {
 		x->why = EXIT_KICK;
 		vm_stop(v->vm, VM_QUIT);
@@ -179,8 +228,9 @@ static void run(struct vcpu *v, struct exit *x)
 
 const struct engine fake_engine = {
 	.name = "fake", .probe = probe, .vm_init = e_vm_init, .vm_fini = e_vm_fini,
-	.vm_ram = e_vm_ram, .vcpu_init = e_vcpu_init, .vcpu_fini = e_vcpu_fini,
+	.vm_ram = e_vm_ram, .apics = e_apics, .vcpu_init = e_vcpu_init, .vcpu_fini = e_vcpu_fini,
 	.run = run, .kick = kick, .sync = e_sync,
+	.bell = e_bell,
 };
 
 /* ---- a VM */

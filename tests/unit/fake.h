@@ -32,13 +32,23 @@ void fake_advance(struct vm *, u64 ns);
 struct fake_step {
 	struct exit x;          /* what run() returns */
 	bool take_irq;          /* first take vcpu->irq / nmi */
-	u64 got;                /* filled at the next run(): the answer x->io.val */
+	u64 got;                /* filled at the next run(): the answer x->io.val, */
+	u8 size;                /*  and x->io.size */
 	int irq;                /* filled: vcpu->irq on entry */
 };
 extern struct fake_step *fake_script;
 extern unsigned fake_script_n, fake_script_at;
 extern const struct engine fake_engine;
 extern unsigned fake_kicks;
+
+/* The engine listens for bells, their handles are 0, 1, 2...; what it listens to now. */
+enum { FAKE_BELLS = 128 };
+extern struct fake_bell {
+	u64 at;
+	int handle;
+} fake_bell[FAKE_BELLS];
+extern unsigned fake_nbell;
+bool fake_ring(struct vm *, u64 at); /* the guest rings there; false: nobody listens */
 
 /* A VM on the fake engine with n vCPUs and ram bytes at 0 (0: none). */
 struct vm *fake_vm(unsigned ncpu, size_t ram);

@@ -242,12 +242,12 @@ static void test_code_pages(void **s)
 
 	assert_true(mem_write(v, 0x40000, 8, 1)); /* a write entry is there already */
 	gen = mem_code_page(v, 0x40000);
-	assert_int_equal(page->code, 1);
+	assert_int_not_equal(page->code, 0);
 	v->emul.leave = false;
 	assert_true(mem_write(v, 0x40000, 8, 2));
 	assert_true(v->emul.leave);
 	assert_true(page->gen != gen);
-	assert_int_equal(page->code, 0);
+	assert_true(page->lines == ~1ull);
 	gen = mem_code_page(v, 0x40000);
 	assert_int_equal(gen, page->gen);
 	bool slow;
@@ -258,6 +258,31 @@ static void test_code_pages(void **s)
 	mem_rmw_end(v, 0x40008, p, 8);
 	assert_true(v->emul.leave);
 	assert_true(page->gen != gen);
+}
+
+/* Writes beside code count nothing, until there are so many that the page is one of data. */
+static void test_beside_code(void **s)
+{
+	struct ram_page *page = ram_page(vm, 0x41000);
+	u32 gen = mem_code_range(v, 0x41080, 65), writes = 0;
+
+	assert_true(page->lines == (3ull << 2));
+	v->emul.leave = false;
+	assert_true(mem_write(v, 0x41078, 8, 1));
+	assert_true(mem_write(v, 0x41100, 8, 1));
+	assert_false(v->emul.leave);
+	assert_int_equal(page->gen, gen);
+	assert_true(mem_write(v, 0x410ff, 1, 1));
+	assert_true(v->emul.leave);
+	assert_true(page->gen != gen);
+	gen = mem_code_range(v, 0x41080, 65);
+	while (page->gen == gen && ++writes < 100)
+		assert_true(mem_write(v, 0x41000, 8, writes));
+	assert_int_equal(writes, 17);
+	assert_int_equal(page->code, 0);
+	assert_true(page->lines == 0);
+	assert_true(mem_write(v, 0x41000, 8, 0));
+	assert_true(tlb_hit(tlb_entry(v, 0x41000)->write, 0x41000, 8));
 }
 
 static void test_code_pages_of_another_vcpu(void **s)
@@ -331,7 +356,7 @@ int main(void)
 		T(test_sizes_and_crossing), T(test_crossing_moves_nothing_on_fault), T(test_views),
 		T(test_dirty_bit_by_first_write), T(test_flushes), T(test_invlpg_of_a_large_page),
 		T(test_pcid), T(test_alignment_check), T(test_devices), T(test_rom),
-		T(test_rmw_and_run), T(test_code_pages), T(test_code_pages_of_another_vcpu),
+		T(test_rmw_and_run), T(test_code_pages), T(test_beside_code), T(test_code_pages_of_another_vcpu),
 		T(test_fetch), T(test_not_canonical), T(test_data_breakpoint),
 	};
 

@@ -344,6 +344,41 @@ static void test_full_completion_queue(void **state)
 	fake_vm_free(b->vm);
 }
 
+/* And none when the machine is saved meanwhile. */
+static void test_full_completion_queue_is_saved(void **state)
+{
+	struct bench *b = made(false);
+	struct device *d = &b->n->fn.dev;
+	static u8 buf[64 * KiB];
+	u16 first;
+
+	queues(b);
+	first = b->cid;
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < IO - 1; i++)
+			push(b, 1, rw(2, i, 1, DATA + 512 * i, 0));
+		ring(b, 1);
+		finish();
+	}
+	struct state s = {.buf = buf, .n = sizeof(buf), .who = "nvme0"};
+	d->ops->state(d, &s);
+	assert_false(s.bad);
+	d->ops->reset(d);
+	for (size_t cut = 0; cut < s.pos; cut += 7) { /* a shorter one is refused and nothing is lost of the pool */
+		struct state l = {.load = true, .buf = buf, .n = cut, .who = "nvme0"};
+		d->ops->state(d, &l);
+		assert_true(l.bad);
+	}
+	struct state l = {.load = true, .buf = buf, .n = s.pos, .who = "nvme0"};
+	d->ops->state(d, &l);
+	assert_false(l.bad);
+	assert_int_equal(l.pos, s.pos);
+	for (unsigned i = 0; i < 4 * (IO - 1); i++)
+		assert_int_equal(pop(b, 1, (u16)(first + i), NULL), 0);
+	assert_int_equal(pop(b, 1, 0, NULL), -1);
+	fake_vm_free(b->vm);
+}
+
 /* All requests of the pool are held, the rest wait in their queue. */
 static void test_pool_runs_dry(void **state)
 {
@@ -523,7 +558,8 @@ int main(void)
 		cmocka_unit_test(test_registers), cmocka_unit_test(test_identify),
 		cmocka_unit_test(test_read_write), cmocka_unit_test(test_bad_transfers),
 		cmocka_unit_test(test_zeroes_and_deallocate), cmocka_unit_test(test_readonly),
-		cmocka_unit_test(test_full_completion_queue), cmocka_unit_test(test_pool_runs_dry),
+		cmocka_unit_test(test_full_completion_queue),
+		cmocka_unit_test(test_full_completion_queue_is_saved), cmocka_unit_test(test_pool_runs_dry),
 		cmocka_unit_test(test_reset_in_flight), cmocka_unit_test(test_queue_life),
 		cmocka_unit_test(test_lies), cmocka_unit_test(test_shutdown),
 		cmocka_unit_test(test_state),

@@ -86,6 +86,54 @@ static void test_writes_to_code_count(void **s)
 	fake_vm_free(vm);
 }
 
+/* ---- which pages are written */
+
+static u64 by_guest[2];
+static int track(struct vm *vm, bool on) { return 0; }
+static int tell(struct vm *vm, unsigned i, u64 *bits)
+{
+	memcpy(bits, by_guest, sizeof(by_guest));
+	memset(by_guest, 0, sizeof(by_guest));
+	return 0;
+}
+
+static void expect_dirty(struct vm *vm, u64 low, u64 high)
+{
+	u64 bits[2] = {~0ull, ~0ull};
+
+	assert_true(ram_dirty(vm, 0, bits));
+	assert_true(bits[0] == low && bits[1] == high);
+}
+
+static void test_written_pages(void **s)
+{
+	struct vm *vm = fake_vm(1, 96 * PAGE_SIZE);
+	struct engine e = *vm->engine;
+	u8 data[2 * PAGE_SIZE] = {0};
+	u64 bits[2];
+
+	assert_int_equal(ram_track(vm, true), E_UNSUP);
+	e.track = track, e.dirty = tell;
+	vm->engine = &e;
+	assert_true(ram_write(vm, 7 * PAGE_SIZE, data, 1)); /* nobody asked yet */
+	assert_int_equal(ram_track(vm, true), 0);
+	expect_dirty(vm, 0, 0);
+	assert_true(ram_write(vm, 3 * PAGE_SIZE - 1, data, 2));
+	assert_true(ram_write(vm, 62 * PAGE_SIZE + 5, data, 2 * PAGE_SIZE));
+	ram_written_host(vm, fake_ram(vm) + 96 * PAGE_SIZE - 1, 1);
+	by_guest[0] = 1;
+	expect_dirty(vm, 3ull << 62 | 3 << 2 | 1, 1ull << 31 | 1);
+	expect_dirty(vm, 0, 0); /* and that is forgotten */
+	ram_blind(vm);
+	assert_false(ram_dirty(vm, 0, bits));
+	assert_int_equal(ram_track(vm, true), 0);
+	expect_dirty(vm, 0, 0);
+	vm_reset(vm);
+	assert_false(ram_dirty(vm, 0, bits));
+	assert_int_equal(ram_track(vm, false), 0);
+	fake_vm_free(vm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -94,6 +142,7 @@ int main(void)
 		cmocka_unit_test(test_rom),
 		cmocka_unit_test(test_nothing_moves_when_part_is_missing),
 		cmocka_unit_test(test_writes_to_code_count),
+		cmocka_unit_test(test_written_pages),
 	};
 	return cmocka_run_group_tests_name("ram", t, NULL, NULL);
 }

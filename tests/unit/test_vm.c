@@ -76,6 +76,97 @@ static void test_exits_reach_their_bus(void **state)
 	fake_vm_free(vm);
 }
 
+static void test_the_local_apics_msrs(void **state)
+{
+	enum { APIC_BASE = 0x1b, X2APIC_ID = 0x802 };
+	struct vm *vm = fake_vm(1, MiB);
+	struct fake_step s[] = {
+		{.x = {EXIT_MSR, {.addr = APIC_BASE, .size = 8}}},
+		{.x = {EXIT_MSR, {.addr = X2APIC_ID, .size = 8}}},
+		{.x = {EXIT_MSR, {.addr = APIC_BASE, .size = 8, .write = true, .val = 0xfee00d00}}},
+		{.x = {EXIT_MSR, {.addr = X2APIC_ID, .size = 8, .val = 99}}},
+	};
+
+	assert_int_equal(lapic_init(vm), 0);
+	vm_reset(vm);
+	script(s, 4);
+	vcpu_run(vm->vcpu[0]);
+	assert_true(s[0].got == 0xfee00900 && s[0].size == 8);
+	assert_int_equal(s[1].size, 0);   /* not in xAPIC mode: #GP */
+	assert_int_equal(s[2].size, 8);
+	assert_true(s[3].got == 0 && s[3].size == 8);
+	fake_vm_free(vm);
+}
+
+/* ---- a pause */
+
+static enum vm_stop poke; /* what a write of 0x99 stops the VM with */
+
+static void stopper_io(struct device *d, struct region *r, struct io *io)
+{
+	if (io->write && io->val == 0x99)
+		vm_stop(d->vm, poke);
+	box_io(d, r, io);
+}
+static const struct device_ops stopper_ops = {.io = stopper_io, .reset = box_reset};
+
+static void test_a_pause_leaves_nothing_half_done(void **state)
+{
+	struct vm *vm = fake_vm(1, MiB);
+	struct fake_step s[] = {
+		{.x = port_exit(true, 0x99)},
+		{.x = port_exit(false, ~0ull)},
+		{.x = {.why = EXIT_KICK}},
+		{.x = port_exit(true, 0x77)},
+	};
+	struct box *b = box(vm);
+
+	b->dev.ops = &stopper_ops;
+	poke = VM_PAUSED;
+	script(s, 4);
+	vcpu_run(vm->vcpu[0]);
+	assert_int_equal(vm->stop, VM_PAUSED);
+	assert_int_equal(fake_script_at, 3);
+	assert_int_equal(s[1].got, 0x42); /* the engine has had the answer */
+	assert_true(vm_resume(vm));
+	assert_int_equal(vm->vcpu[0]->dirty, X86_ALL | X86_APIC);
+	vcpu_run(vm->vcpu[0]);
+	assert_int_equal(b->last, 0x77);
+	assert_int_equal(vm->stop, VM_QUIT);
+	fake_vm_free(vm);
+}
+
+static void test_an_end_in_a_pause_stands(void **state)
+{
+	struct vm *vm = fake_vm(1, MiB);
+	struct fake_step s[] = {{.x = port_exit(true, 0x99)}, {.x = {.why = EXIT_KICK}}};
+
+	box(vm)->dev.ops = &stopper_ops;
+	poke = VM_OFF;
+	vm_stop(vm, VM_PAUSED);
+	script(s, 2);
+	vcpu_run(vm->vcpu[0]);
+	assert_int_equal(vm->stop, VM_OFF);
+	vm_stop(vm, VM_PAUSED);
+	assert_int_equal(vm->stop, VM_OFF);
+	assert_false(vm_resume(vm));
+	fake_vm_free(vm);
+}
+
+static void test_a_sleeper_is_not_run(void **state)
+{
+	struct vm *vm = fake_vm(1, MiB);
+	struct fake_step s[] = {{.x = port_exit(true, 1)}};
+
+	vm->vcpu[0]->state = VCPU_HALTED;
+	vm_stop(vm, VM_PAUSED);
+	script(s, 1);
+	vcpu_run(vm->vcpu[0]);
+	assert_int_equal(fake_script_at, 0);
+	assert_int_equal(vm->vcpu[0]->state, VCPU_HALTED);
+	fake_vm_free(vm);
+}
+
 static void test_triple_fault_resets(void **state)
 {
 	struct vm *vm = fake_vm(1, 0);
@@ -190,6 +281,10 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		cmocka_unit_test(test_exits_reach_their_bus),
+		cmocka_unit_test(test_the_local_apics_msrs),
+		cmocka_unit_test(test_a_pause_leaves_nothing_half_done),
+		cmocka_unit_test(test_an_end_in_a_pause_stands),
+		cmocka_unit_test(test_a_sleeper_is_not_run),
 		cmocka_unit_test(test_triple_fault_resets),
 		cmocka_unit_test(test_an_interrupt_is_offered_and_booked),
 		cmocka_unit_test(test_halt_sleeps_until_an_interrupt),

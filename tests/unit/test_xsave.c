@@ -118,6 +118,8 @@ static void check_case(unsigned n, u32 rfbm, u64 bv, unsigned tries)
 	/* a CPU that was interrupted may hold an initial component for one in use */
 	if (ld64(m.b + XSAVE_HDR) & ~ld64(bed_mem + AT + XSAVE_HDR) && tries--)
 		return check_case(n, rfbm, bv, tries);
+	bed_host_amd(bed_mem + AT, m.b);
+	bed_host_amd(x, s.b);
 	differ(table[n].name, "memory", bed_mem + AT, m.b, SPAN);
 	memset(x + XSAVE_HDR, 0, 64);
 	memset(s.b + XSAVE_HDR, 0, 64);

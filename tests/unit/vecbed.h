@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_VECBED_H
 #define TESTS_UNIT_VECBED_H
 
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,28 @@ static void bed_paging(void)
 	st64(bed_mem + BED_PD, BED_PT | 7);
 	for (u64 a = 0; a < BED; a += PAGE_SIZE)
 		st64(bed_mem + BED_PT + a / 512, a | 0x67);
+}
+
+static inline bool bed_on_amd(void)
+{
+	static unsigned vendor;
+	unsigned a, c, d;
+
+	if (!vendor) /* slow in a virtual machine */
+		__get_cpuid(0, &a, &vendor, &c, &d);
+	return vendor == signature_AMD_ebx || vendor == 0x6f677948; /* Hygon */
+}
+
+/* AMD's processors keep x87 pointers only while an exception is pending, and know one more
+ * bit of MXCSR: makes such an image of ours as the host's. */
+static inline void bed_host_amd(u8 *ours, const u8 *host)
+{
+	if (!bed_on_amd())
+		return;
+	if (!(ld16(host + FX_FSW) & FSW_ES) && !ld64(host + FX_FIP) && !ld64(host + FX_FDP))
+		memcpy(ours + FX_FOP, host + FX_FOP, 18);
+	if (ld32(host + FX_MXCSR_MASK) == (MXCSR_VALID | 0x20000))
+		memcpy(ours + FX_MXCSR_MASK, host + FX_MXCSR_MASK, 4);
 }
 
 static void bed_random(void *p, size_t n)

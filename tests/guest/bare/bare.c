@@ -123,7 +123,7 @@ void pause(void)
 /* Some 20 seconds: only a device that lost a request is that slow. */
 bool patient(u64 *since)
 {
-	const u64 limit = 20000000000ull;
+	const u64 limit = 100000000000ull; /* cycles: half a minute at least, on a busy host, too */
 
 	pause();
 	if (!*since)

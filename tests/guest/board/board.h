@@ -27,6 +27,10 @@ void out8(u16 port, u8 val);
 void sleep_until(volatile u32 *count, u32 n, const char *what); /* interrupts on, HLT */
 static inline void irq_on(void) { __asm__ volatile("sti" : : : "memory"); }
 static inline void irq_off(void) { __asm__ volatile("cli" : : : "memory"); }
+/* A counter and the TSC at one moment: this CPU may stand still between any two instructions. */
+struct moment { u64 tsc; u32 count; };
+struct moment moment(u32 (*count)(void));
+u64 nanoseconds(u64 tsc);
 u64 elapsed(u64 since, u64 least, const char *what); /* nanoseconds; it took at least that */
 
 void test_acpi(void);

@@ -19,8 +19,8 @@ void test_pit(void)
 	u32 a, b;
 
 	out8(PORT61, (u8)((in8(PORT61) & ~3u) | 1));
-	pit(2, 0, HZ / 50);
 	start = now();
+	pit(2, 0, HZ / 50);
 	if (in8(PORT61) & 0x20)
 		bad("pit: channel 2 is done before it began");
 	while (!(in8(PORT61) & 0x20))
@@ -123,8 +123,8 @@ void test_rtc(void)
 	redirect(8, VEC_IOAPIC + 1, self());
 	cmos_set(10, 0x26);
 	cmos(12);
-	cmos_set(11, (u8)(cmos(11) | 0x40));
 	start = now();
+	cmos_set(11, (u8)(cmos(11) | 0x40));
 	for (u32 i = 1; i <= 8; i++) {
 		sleep_until(n, i, "rtc: periodic");
 		if (!(cmos(12) & 0x40))
@@ -136,22 +136,25 @@ void test_rtc(void)
 	redirect(8, MASKED, 0);
 }
 
+static u32 timer_count(void) { return apic(TIMER_NOW); }
+
 static u64 timer_per_ms(void)
 {
-	u64 t = now();
-	u32 n;
+	struct moment a, b;
+	u64 t;
 
 	apic_set(TIMER_DIVIDE, 0xb);             /* by 1 */
 	apic_set(LVT_TIMER, MASKED | VEC_TIMER);
 	apic_set(TIMER_COUNT, ~0u);
-	while (now() - t < 10 * MS)
+	a = moment(timer_count);
+	while (now() - a.tsc < 10 * MS)
 		pause();
-	n = ~apic(TIMER_NOW);
-	t = elapsed(t, 0, "");
+	b = moment(timer_count);
 	apic_set(TIMER_COUNT, 0);
-	if (!n)
+	if (a.count == b.count)
 		bad("lapic timer: it stands still");
-	return n * MS / t;
+	t = nanoseconds(b.tsc - a.tsc);
+	return (a.count - b.count) * MS / t;
 }
 
 void test_lapic_timer(void)

@@ -1,0 +1,87 @@
+/* Reading packs.  pack_open() looks at each reference of each row once; pack_read() then
+ * need not. */
+#include "core/pack.h"
+#include "core/record.h"
+
+static const u8 strings[] = { PACK_VM_NAME, PACK_VM_KERNEL_NAME, PACK_VM_CMDLINE };
+static const u8 files[] = { PACK_VM_KERNEL, PACK_VM_VMLINUX, PACK_VM_INITRD };
+
+static const u8 *row(const void *pack, unsigned i)
+{
+	return (const u8 *)pack + PACK_HEAD + (size_t)i * PACK_ROW;
+}
+
+static bool good_string(const u8 *pack, u64 end, const u8 *ref)
+{
+	u64 at = ld64(ref), n = ld64(ref + 8);
+
+	return at >= PACK_HEAD && at < end && n < end - at && !pack[at + n] && strlen((const char *)pack + at) == n;
+}
+
+static bool good_file(u64 length, const u8 *ref)
+{
+	u64 at = ld64(ref), n = ld64(ref + 8);
+
+	return !n || (at >= PACK_HEAD && at % PAGE_SIZE == 0 && at <= length && n <= length - at);
+}
+
+static bool good_row(const u8 *pack, u64 end, u64 length, const u8 *r)
+{
+	for (unsigned i = 0; i < countof(strings); i++)
+		if (!good_string(pack, end, r + strings[i]))
+			return false;
+	for (unsigned i = 0; i < countof(files); i++)
+		if (!good_file(length, r + files[i]))
+			return false;
+	return ld64(r + PACK_VM_KERNEL + 8);
+}
+
+int pack_open(const char *what, const void *pack, size_t n, unsigned *count)
+{
+	const u8 *p = pack;
+	u64 table, vms;
+
+	if (n < PACK_HEAD || ld64(p + PACK_AT_MAGIC) != PACK_MAGIC)
+		return fail(E_INVAL, "%s: not a pack; make one with `lodge metal pack`", what);
+	if (ld32(p + PACK_AT_VERSION) != PACK_VERSION)
+		return fail(E_UNSUP, "%s: a pack of version %u, this lodge reads %d; pack it again", what,
+			    ld32(p + PACK_AT_VERSION), PACK_VERSION);
+	table = ld32(p + PACK_AT_TABLE);
+	vms = ld32(p + PACK_AT_COUNT);
+	if (ld64(p + PACK_AT_LENGTH) > n || table > n - PACK_HEAD)
+		return fail(E_INVAL, "%s: cut short: %llu bytes of %llu", what, (unsigned long long)n,
+			    (unsigned long long)ld64(p + PACK_AT_LENGTH));
+	if (vms > PACK_VMS || vms * PACK_ROW > table ||
+	    record_crc(0, p + PACK_HEAD, table) != ld32(p + PACK_AT_CRC))
+		return fail(E_INVAL, "%s: damaged; pack it again", what);
+	for (unsigned i = 0; i < vms; i++)
+		if (!good_row(p, PACK_HEAD + table, ld64(p + PACK_AT_LENGTH), row(p, i)))
+			return fail(E_INVAL, "%s: damaged: VM %u makes no sense", what, i);
+	*count = (unsigned)vms;
+	return 0;
+}
+
+static const char *string(const void *pack, const u8 *ref)
+{
+	return (const char *)pack + ld64(ref);
+}
+
+static struct span file(const void *pack, const u8 *ref)
+{
+	u64 n = ld64(ref + 8);
+
+	return (struct span){ n ? (u8 *)(uintptr_t)pack + ld64(ref) : NULL, n };
+}
+
+void pack_read(const void *pack, unsigned i, struct pack_vm *v)
+{
+	const u8 *r = row(pack, i);
+
+	*v = (struct pack_vm){
+		.memory = ld64(r + PACK_VM_MEMORY), .cpus = ld32(r + PACK_VM_CPUS),
+		.flags = ld32(r + PACK_VM_FLAGS), .name = string(pack, r + PACK_VM_NAME),
+		.kernel_name = string(pack, r + PACK_VM_KERNEL_NAME),
+		.cmdline = string(pack, r + PACK_VM_CMDLINE), .kernel = file(pack, r + PACK_VM_KERNEL),
+		.vmlinux = file(pack, r + PACK_VM_VMLINUX), .initrd = file(pack, r + PACK_VM_INITRD),
+	};
+}

@@ -1,0 +1,40 @@
+/* Definitions of machines, compiled: one file with all that some VMs need, for a place that
+ * reads no YAML and has no files.
+ *
+ * Everything little-endian.  A head, a row for each VM, then what the rows refer to by
+ * offsets from the head: strings that end in a zero byte, and files on page boundaries.
+ * The reader takes nothing on trust. */
+#ifndef CORE_PACK_H
+#define CORE_PACK_H
+
+#include "core/host.h"
+
+enum { PACK_VERSION = 1, PACK_VMS = 64 };
+#define PACK_MAGIC 0x316b636170646f6cull /* "lodpack1" */
+
+enum { /* the head */
+	PACK_AT_MAGIC = 0, PACK_AT_VERSION = 8, PACK_AT_COUNT = 12, PACK_AT_LENGTH = 16,
+	PACK_AT_CRC = 24,      /* CRC-32C (record_crc) of the rows and the strings behind them, */
+	PACK_AT_TABLE = 28,    /* which are so many bytes behind the head */
+	PACK_HEAD = 32,
+};
+enum { /* a row; a reference is an offset and a length, 8 bytes each, without a string's zero */
+	PACK_VM_MEMORY = 0, PACK_VM_CPUS = 8, PACK_VM_FLAGS = 12, PACK_VM_NAME = 16,
+	PACK_VM_KERNEL_NAME = 32, PACK_VM_CMDLINE = 48, PACK_VM_KERNEL = 64, PACK_VM_VMLINUX = 80,
+	PACK_VM_INITRD = 96, PACK_ROW = 112,
+};
+enum { PACK_NO_REBOOT = 1, PACK_TEST_DEVICES = 2, PACK_DEBUGCON = 4 };
+
+struct pack_vm {
+	u64 memory;
+	u32 cpus, flags;
+	const char *name, *kernel_name, *cmdline;
+	struct span kernel, vmlinux, initrd;   /* into the pack; p NULL: none */
+};
+
+/* Judges all of it.  *count: its VMs.  E_INVAL after the error was said; what names it there. */
+int pack_open(const char *what, const void *pack, size_t n, unsigned *count);
+/* The i-th VM of a pack that pack_open() passed. */
+void pack_read(const void *pack, unsigned i, struct pack_vm *);
+
+#endif

@@ -1,0 +1,303 @@
+/* The translator as an engine: run(), and what translated code asks of C. */
+#include "core/x86/cpuid.h"
+#include "core/x86/flags.h"
+#include "core/x86/mem.h"
+#include "core/x86/sys.h"
+#include "core/log.h"
+#include "engines/bt/bt.h"
+#include "engines/bt/parts.h"
+
+/* ---- flags between the stash and the core */
+
+static void flags_in(struct vcpu *v)
+{
+	u64 s = v->emul.word[W_STASH];
+
+	cc_set(v, cc_make((s >> 8 & (FLAGS_ARITH & 0xff)) | ((s & 1) ? FLAG_OF : 0)));
+}
+static void flags_out(struct vcpu *v)
+{
+	u32 f = cc_flags(cc_get(v));
+
+	v->emul.word[W_STASH] = (f & 0xff) << 8 | (f & FLAG_OF ? 1 : 0);
+}
+
+/* ---- where to go on */
+
+static const u8 *leave(struct vcpu *v, enum done d)
+{
+	bt_of(v)->done = d;
+	return NULL;
+}
+
+/* What must be looked at between blocks, when C has the vCPU anyway. */
+void bt_look(struct vcpu *v)
+{
+	struct bt *t = bt_of(v);
+	unsigned c = tlb_context(v);
+
+	mem_epoch(v);
+	blocks_written(v);
+	if (unlikely(t->mappings != v->emul.mappings)) {
+		t->mappings = v->emul.mappings;
+		targets_clear_all(t);
+	}
+	if (unlikely(t->user_mappings[c] != v->emul.user_mappings[c])) {
+		t->user_mappings[c] = v->emul.user_mappings[c];
+		targets_clear(t, 1 + c);
+	}
+	if (unlikely(t->key != vector_key(v))) {
+		t->key = vector_key(v);
+		blocks_rekey(t);
+	}
+	v->emul.leave = false;
+}
+
+static bool quiet(const struct vcpu *v, const struct bt *t)
+{
+	return !__atomic_load_n(&t->interp.kick, __ATOMIC_RELAXED) && v->emul.long64 &&
+	       !v->x86.shadow && !debug_armed(v) && !(v->nmi && emul_can_nmi(v)) &&
+	       !(v->irq >= 0 && emul_can_irq(v));
+}
+
+/* May translated code run now?  If so, all that changed has been taken note of. */
+static bool ready(struct vcpu *v, struct bt *t)
+{
+	if (__atomic_load_n(&v->emul.word[W_POLL], __ATOMIC_RELAXED))
+		__atomic_exchange_n(&v->emul.word[W_POLL], 0, __ATOMIC_SEQ_CST);
+	if (unlikely(t->stop || !quiet(v, t)))
+		return false;
+	bt_look(v);
+	return true;
+}
+
+/* The block at rip, ready() having been asked, or back to run(). */
+static struct block64 *next_block(struct vcpu *v, u8 hint)
+{
+	struct bt *t = bt_of(v);
+	u32 epoch = v->emul.code_epoch;
+	struct block64 *b = block_get(v, hint);
+
+	t->resolves++;
+	t->no_block = !b;
+	if (epoch != v->emul.code_epoch) /* others must learn that a page holds code */
+		for (unsigned n = 0; n < v->vm->nvcpu; n++)
+			__atomic_store_n(&v->vm->vcpu[n]->emul.word[W_POLL], 1, __ATOMIC_RELAXED);
+	return b;
+}
+
+static const u8 *go_on(struct vcpu *v, u8 hint)
+{
+	struct bt *t = bt_of(v);
+	unsigned table = v->emul.cpl == 3 ? 1 + tlb_context(v) : 0;
+	struct block64 *b;
+	const u8 *at;
+
+	if (!ready(v, t))
+		return leave(v, DONE_BRANCH);
+	at = target_get(t, table, v->x86.rip);
+	if (!at) {
+		b = next_block(v, hint);
+		if (!b)
+			return leave(v, DONE_BRANCH);
+		target_set(t, table, b);
+		at = t->rx + b->enter;
+	}
+	v->emul.word[W_TABLE] = (u64)(uintptr_t)t->table[table];
+	flags_out(v);
+	return at;
+}
+
+/* The core executes one instruction. */
+const u8 *bt_site(struct vcpu *v)
+{
+	struct bt *t = bt_of(v);
+	const struct site *s = (const struct site *)(const void *)(t->arena + v->emul.word[W_SITE]);
+	struct emul *e = &v->emul;
+	const struct block64 *b = (const struct block64 *)(const void *)(t->arena + s->block);
+	const struct insn *i = s->insn;
+	u64 rip = b->rip + s->off;
+	struct insn again;
+	enum done d;
+
+	t->slow++;
+	if (!s->decoded) {
+		decode(&again, MODE_64, b->bytes + s->off, b->len - s->off);
+		i = &again;
+	}
+	flags_in(v);
+	e->start = rip;
+	v->x86.rip = rip + i->len;
+	d = i->exec(v, i);
+	e->retired++;
+	if (likely(d == DONE_NEXT && !e->leave && t->key == vector_key(v))) {
+		flags_out(v);
+		if (!b->vector)
+			return t->rx + s->resume;
+		e->word[W_THEN] = (u64)(uintptr_t)(t->rx + s->resume);
+		return t->rx + t->load[b->vector];
+	}
+	if (unlikely(t->stop) && d == DONE_FAULT) {
+		if (!e->fault.trap)
+			v->x86.rip = e->start;
+		return leave(v, d);
+	}
+	if (d != DONE_NEXT)
+		d = interp_not_next(v, i, d);
+	if (d == DONE_NEXT || d == DONE_BRANCH)
+		return go_on(v, HOME);
+	return leave(v, d);
+}
+
+/* An exit that is not linked yet. */
+const u8 *bt_link(struct vcpu *v)
+{
+	struct bt *t = bt_of(v);
+	struct out *o = (struct out *)(void *)(t->arena + v->emul.word[W_SITE]);
+	u64 drops = t->drops;
+	struct block64 *b;
+
+	flags_in(v);
+	v->x86.rip = o->rip;
+	b = ready(v, t) ? next_block(v, o->from->pair) : NULL;
+	if (!b)
+		return leave(v, DONE_BRANCH);
+	if (drops == t->drops && !((o->from->rip ^ b->rip) >> 12) && o->from->host)
+		block_link(t, o, b);
+	flags_out(v);
+	return t->rx + b->enter;
+}
+
+/* An indirect jump whose target is not in the table, and the poll: rip is set. */
+const u8 *bt_miss(struct vcpu *v)
+{
+	flags_in(v);
+	return go_on(v, HOME);
+}
+
+/* ---- struct engine */
+
+static enum done walk(struct vcpu *v, struct bt *t)
+{
+	const u8 *at;
+
+	t->no_block = false;
+	at = go_on(v, HOME);
+	if (at) {
+		v->emul.word[W_GO] = (u64)(uintptr_t)at;
+		code_run(v, t);
+	}
+	if (t->no_block)
+		return interp_one(v, &t->interp); /* code that no block can be made of */
+	return t->done;
+}
+
+static void run(struct vcpu *v, struct exit *x)
+{
+	struct bt *t = bt_of(v);
+	int out;
+
+	host_code_base(v);
+	if (v->dirty) {
+		emul_sync_in(v);
+		v->dirty = 0;
+	}
+	v->emul.leave = false;
+	do {
+		out = interp_boundary(v, &t->interp);
+		if (out != INTERP_GO_ON)
+			break;
+		if (v->x86.shadow)
+			out = interp_why(interp_one(v, &t->interp));
+		else
+			out = interp_why(v->emul.long64 ? walk(v, t) : interp_walk(v, &t->interp));
+	} while (out == INTERP_GO_ON);
+	x->why = (enum exit_why)out;
+}
+
+enum done bt_alone(struct vcpu *v, const struct block64 *b)
+{
+	unsigned table = v->emul.cpl == 3 ? 1 + tlb_context(v) : 0;
+	struct bt *t = bt_of(v);
+
+	targets_clear_all(t);
+	v->emul.word[W_TABLE] = (u64)(uintptr_t)t->table[table];
+	v->emul.word[W_GO] = (u64)(uintptr_t)(t->rx + b->enter);
+	flags_out(v);
+	t->stop = true;
+	code_run(v, t);
+	t->stop = false;
+	return t->done;
+}
+
+enum done bt_one(struct vcpu *v)
+{
+	struct bt *t = bt_of(v);
+	struct block64 *b;
+
+	host_code_base(v);
+	t->single = true;
+	b = ready(v, t) ? next_block(v, HOME) : NULL;
+	return b ? bt_alone(v, b) : emul_exec(v);
+}
+
+static void kick(struct vcpu *v)
+{
+	__atomic_store_n(&bt_of(v)->interp.kick, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&v->emul.word[W_POLL], 1, __ATOMIC_RELEASE);
+}
+
+static void sync(struct vcpu *v, unsigned what)
+{
+	emul_sync_out(v);
+}
+
+static int probe(char *text, size_t n)
+{
+	u8 *rw, *rx;
+	int err = host_code_alloc(PAGE_SIZE, &rw, &rx);
+
+	if (err) {
+		fmt(text, n, "a program may not run code that it made here (sysctl vm.memfd_noexec, SELinux's execmem)");
+		return err;
+	}
+	host_code_free(PAGE_SIZE, rw, rx);
+	fmt(text, n, "software only: translates to this processor's own code");
+	return 0;
+}
+
+static int init(struct vcpu *v)
+{
+	struct bt *t = host_alloc(sizeof(*t));
+	int err;
+
+	if (!t)
+		return fail(E_NOMEM, "bt: no memory for vCPU %u", v->id);
+	v->engine_data = t;
+	v->valid = X86_ALL | X86_EMUL;
+	if ((err = cache_init(&t->interp.cache)) || (err = blocks_init(t)))
+		return err;
+	targets_clear_all(t);
+	v->emul.word[W_SELF] = (u64)(uintptr_t)v;
+	t->bmi2 = cpuid_has(v, FEAT_BMI2);
+	thunks_make(v);
+	return 0;
+}
+
+static void fini(struct vcpu *v)
+{
+	struct bt *t = bt_of(v);
+
+	if (t) {
+		blocks_fini(t);
+		cache_fini(&t->interp.cache);
+	}
+	host_free(t, sizeof(*t));
+	v->engine_data = NULL;
+}
+
+const struct engine engine_bt = {
+	.name = "bt", .probe = probe, .vm_init = interp_vm_init, .vm_fini = interp_vm_fini,
+	.vm_ram = interp_vm_ram, .apics = interp_apics,
+	.vcpu_init = init, .vcpu_fini = fini, .run = run, .kick = kick, .sync = sync,
+};

@@ -1,0 +1,168 @@
+/* The translator's own structures; see README.md for how it works and the numbered
+ * invariants that the comments here name. */
+#ifndef ENGINES_BT_PARTS_H
+#define ENGINES_BT_PARTS_H
+
+#include "core/vm.h"
+#include "core/x86/insn.h"
+#include "engines/interp/interp.h"
+
+
+
+struct plan;
+struct shadow;
+
+/* emul.word[]: what generated code reads and writes by GS besides the registers. */
+enum word {
+	W_STASH,   /* the six arithmetic flags: AH as LAHF has it, AL is OF */
+	W_SITE,    /* which site or exit left the code; see ref() */
+	W_GO,      /* where the code is entered */
+	W_HOST_SP, /* the host's stack meanwhile */
+	W_POLL,    /* not 0: look at events; any thread sets it */
+	W_TABLE,   /* struct target * of the present privilege */
+	W_TEMP,    /* inside one instruction */
+	W_SELF,    /* the struct vcpu */
+	W_VECTOR,  /* 1: the guest's vector registers are in the host's; 2: x87's, too */
+	W_THEN,    /* where to go when they have been loaded */
+	W_FLAGS,   /* the flags meanwhile, as in the stash */
+};
+
+/* Scratch registers come in pairs, so that there are few kinds of exit. */
+enum { PAIRS = 7, HOME = 0 /* the pair that is in memory at every border: rule 3 */ };
+struct pair { u8 a, b; };
+extern const struct pair pairs[PAIRS];
+
+/* A jump from one block to another: rel32 at `patch` leads to `cold` until it is linked. */
+struct out {
+	struct block64 *from, *to;
+	struct out *next;      /* of those that lead to `to` */
+	u64 rip;               /* where to */
+	u32 patch, cold;       /* offsets in the code memory */
+};
+
+/* A place in the code where the core executes the instruction: always, or when it
+ * cannot be done here.  The second kind is rarely used and has it decoded again. */
+struct site {
+	u32 block;             /* ref() of it */
+	u32 resume;            /* offset in the code memory, behind the instruction */
+	u8 off;                /* of the instruction in the block's bytes */
+	bool decoded;
+	struct insn insn[];    /* one, if decoded */
+};
+
+struct block64 {
+	u64 rip;
+	const u8 *host;        /* of its first byte; NULL: dead */
+	struct block64 *next;  /* in its hash chain */
+	struct block64 *page_next, **page_at; /* in one of its page's lists */
+	struct code_page *page;
+	struct out *in;        /* who jumps here */
+	struct out out[2];
+	u32 gen;
+	u32 enter;             /* from C and by the table: flags in the stash */
+	u32 load;              /* from a block that left the vector registers where they were */
+	u32 poll, body;        /* from a block: looking at events, or not */
+	u32 end;               /* of its code */
+	u16 len, n;            /* bytes, instructions */
+	u8 key, pair;          /* key: KEY_ANY if no vector instruction is in it */
+	u8 vector;             /* what W_VECTOR must be in it, at least */
+	u8 bytes[];
+};
+
+/* A page of RAM with blocks. */
+struct code_page {
+	struct ram_page *page;
+	struct block64 *blocks;
+	struct block64 *stale; /* nobody goes to them until block_get() found their bytes good */
+	u32 gen;               /* up to which blocks have been looked at */
+};
+
+/* Indirect jumps: by the low bits of the linear address. */
+struct target {
+	u64 rip;
+	const u8 *code;
+};
+
+enum {
+	CODE_BYTES = 32 * MiB, ARENA_BYTES = 64 * MiB, HASH = 1 << 15,
+	TARGETS = 1 << 14, CODE_PAGES = 1 << 14,
+	TABLES = 1 + TLB_CONTEXTS, /* the supervisor's; a user's, one for each address space */
+	BLOCK_MOST = 64,           /* instructions */
+	BLOCK_READ = 256,          /* bytes looked at for one */
+	EMIT_MOST = 32 * KiB,      /* bytes of code one block can come to */
+};
+
+struct bt {
+	struct interp interp;      /* for what is not 64-bit code; also has the kick */
+	u8 *rw, *rx;               /* code memory, to write and to run */
+	u32 used, thunks_end;      /* of it */
+	u32 save[PAIRS];           /* thunks: site of a block with this pair */
+	u32 link, miss, enter;     /* thunks: unlinked exit, target not in the table, from C */
+	u32 load[3];               /* thunks: registers for W_VECTOR 1, 2, then to W_THEN */
+	u8 *arena;
+	u32 arena_used;
+	u32 mappings, user_mappings[TLB_CONTEXTS], code_written; /* as last seen */
+	enum done done;            /* why the code was left */
+	bool bmi2;                 /* the host has it, and the guest */
+	u8 key;                    /* what vector_key() said last */
+	bool single, stop;         /* bt_one(): blocks of one instruction; it has begun */
+	bool no_block;             /* ... because none can be made at rip */
+	u32 npages;
+	struct code_page *pages;
+	u16 *page_index;           /* hash: ram_page to index + 1 */
+	struct block64 *hash[HASH];
+	struct target *table[TABLES];
+	u32 nfilled[TABLES];
+	u16 *filled[TABLES];       /* indices of those in use */
+	/* NULL, or: the block may not go on with this one, unless it is its first */
+	bool (*cut)(struct shadow *, const struct plan *, bool first);
+	struct shadow *shadow;     /* shadow.c's own */
+	u64 drops, made, links, slow, resolves, dead; /* counters */
+};
+
+static inline struct bt *bt_of(const struct vcpu *v) { return v->engine_data; }
+static inline u32 ref(const struct bt *t, const void *p) /* 0: none */
+{
+	return p ? (u32)((const u8 *)p - t->arena) : 0;
+}
+
+/* vector.c: which vector instructions can be translated in the present state */
+enum { KEY_SSE = 1, KEY_AVX = 2, KEY_X87 = 8, KEY_ANY = 4 };
+u8 vector_key(const struct vcpu *);
+
+/* thunk.c */
+void thunks_make(struct vcpu *);
+/* Runs code from W_GO on until it is left. */
+void code_run(struct vcpu *, struct bt *);
+
+/* translate.c: makes b's code out of its bytes.  What it takes from the arena is
+ * enough for BLOCK_MOST instructions. */
+void translate(struct vcpu *, struct block64 *, unsigned room, u8 hint);
+void out_jump(struct bt *, struct out *, u8 from_pair);
+
+/* blocks.c */
+int blocks_init(struct bt *);
+void blocks_fini(struct bt *);
+void blocks_drop(struct vcpu *);
+/* The block at rip, to be run now, or NULL; hint: the pair it should have. */
+struct block64 *block_get(struct vcpu *, u8 hint);
+void block_link(struct bt *, struct out *, struct block64 *);
+const u8 *target_get(const struct bt *, unsigned table, u64 rip); /* NULL: none */
+void target_set(struct bt *, unsigned table, const struct block64 *);
+void targets_clear(struct bt *, unsigned table);
+void targets_clear_all(struct bt *);
+void blocks_written(struct vcpu *);
+void blocks_rekey(struct bt *);     /* nobody goes to blocks with vector instructions any more */
+void *arena_take(struct bt *, size_t n);
+
+/* bt.c: what is to be done before block_get() */
+void bt_look(struct vcpu *);
+/* Runs b to its end or less, and nothing behind it.  Faults are not delivered: as emul_exec(). */
+enum done bt_alone(struct vcpu *, const struct block64 *b);
+
+/* Called by thunks; where to go on, or NULL: leave */
+const u8 *bt_site(struct vcpu *);
+const u8 *bt_link(struct vcpu *);
+const u8 *bt_miss(struct vcpu *);
+
+#endif

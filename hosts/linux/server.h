@@ -1,0 +1,42 @@
+/* A running VM's control socket: what docs/control.md describes.
+ *
+ * Clients are not trusted to be quick, sane or there: lines are bounded, an answer that
+ * does not fit the socket drops its client, and none of it waits for anybody. */
+#ifndef HOSTS_LINUX_SERVER_H
+#define HOSTS_LINUX_SERVER_H
+
+#include "hosts/linux/machine.h"
+#include "hosts/linux/saved.h"
+#include "hosts/linux/socket.h"
+
+enum { SERVER_CLIENTS = 16 };
+
+struct client {
+	struct server *server;
+	struct loop_fd fd;
+	bool console, saving;        /* gets the console; waits for the end of a save */
+	unsigned n;
+	char line[SOCKET_LINE];
+	struct out out;              /* console */
+};
+
+struct server {
+	struct machine *m;
+	char name[SOCKET_NAME];
+	struct loop_fd listen;
+	int lock;
+	struct client *client[SERVER_CLIENTS];
+
+	struct saving save;
+	bool busy;                   /* save is under way */
+	pthread_t thread;            /* makes its first step, if any, and its last */
+	int result;
+	struct said said;
+	struct loop_work copied, done;
+};
+
+/* A VM whose socket cannot be made runs without; the reason is told where -v asks. */
+void server_init(struct server *, struct machine *);
+void server_fini(struct server *);
+
+#endif

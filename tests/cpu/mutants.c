@@ -1,0 +1,147 @@
+/* The verifier must see what is wrong: one block, right, and changed in one place. */
+#include "tests/cpu/verify.h"
+#include "core/x86/mem.h"
+#include "engines/bt/bt.h"
+#include "tests/unit/guest64.h"
+
+#include <stdio.h>
+#include <string.h>
+
+CODE(block, "mov %eax, 8(%rdi)\n"
+	    "add (%rsi,%rcx,4), %rdx\n"
+	    "lock xadd %ebx, (%rsi)\n"
+	    "cmp $5, %edx\n"
+	    "movups %xmm1, 16(%rdi)\n"
+	    "push %rbx\n"
+	    "ret");
+
+static struct vcpu *guest(struct block64 **b)
+{
+	struct vcpu *v = guest_new();
+
+	engine_interp.vcpu_fini(v);
+	assert_int_equal(engine_bt.vcpu_init(v), 0);
+	v->x86.cr4 |= CR4_OSFXSR;
+	emul_sync_in(v);
+	GUEST_LOAD(v, block);
+	v->x86.rip = AT;
+	bt_look(v);
+	*b = block_get(v, HOME);
+	assert_non_null(*b);
+	return v;
+}
+
+static void end(struct vcpu *v)
+{
+	engine_bt.vcpu_fini(v);
+	guest_free(v);
+}
+
+static void right(void **state)
+{
+	struct block64 *b;
+	struct vcpu *v = guest(&b);
+	u32 at;
+
+	assert_null(verify_block(v, b, &at));
+	assert_int_equal(at, b->end);
+	end(v);
+}
+
+/* `at` bytes into the first place where these n bytes are, a byte becomes another one. */
+static const struct mutant {
+	const char *bytes;
+	u8 n, at, to;
+	const char *said;
+} mutants[] = {
+	{"\x41\x89\x07", 3, 0, 0x49, "more bytes"},                /* MOV [R15], EAX to RAX */
+	{"\x41\x89\x07", 3, 2, 0x06, "not checked"},               /* [R14] */
+	{"\x41\x89\x07", 3, 0, 0x40, "not checked"},               /* [RDI], the guest's own address */
+	{"\xf0\x41\x0f\xc1", 4, 1, 0x49, "more bytes"},            /* LOCK XADD, wider */
+	{"\x2b\x7e\x08", 3, 2, 0x00, "check for reading"},         /* the wrong tag */
+	{"\x2b\x7e\x08", 3, 2, 0x10, "not checked"},               /* that of code */
+	{"\x03\x7e\x18", 3, 2, 0x10, "not checked"},               /* no page */
+	{"\x81\xff\xfc\x0f", 4, 2, 0xfd, "more bytes"},            /* CMP R15, one too many */
+	{"\x81\xff\xf0\x0f", 4, 3, 0x1f, "not checked"},           /* more than a page */
+	{"\x0f\x87", 2, 1, 0x86, "not checked"},                   /* JA to JBE */
+	{"\x0f\x87", 2, 1, 0x82, "not checked"},                   /* to JB: the address may be 4096 */
+	{"\x81\xe6\xe0\x7f", 4, 3, 0xff, "not checked"},           /* an index outside the view */
+	{"\x81\xe6\xe0\x7f", 4, 2, 0xf0, "not checked"},           /* the middle of an entry */
+	{"\xf0\xf7\x07\x41", 4, 2, 0x08, "not checked"},           /* RORX by 8: another page's entry */
+	{"\xf0\xf7\x07\x41", 4, 1, 0xf6, "not checked"},           /* another register's */
+	{"\x65\x4c\x03\x34\x25", 5, 0, 0x3e, "not ours"},          /* the view, without GS */
+	{"\x65\x4c\x03\x34\x25", 5, 5, 0x60, "vCPU's state"},      /* another field */
+	{"\x65\xc7\x04\x25", 4, 8, 0x77, "W_SITE names"},          /* no site */
+	{"\x41\xff\x66\x08", 4, 3, 0x10, "anywhere"},              /* JMP [R14 + 16] */
+	{"\x41\xff\x66\x08", 4, 2, 0x67, "anywhere"},              /* [R15 + 8] */
+	{"\x81\xe6\xff\x3f", 4, 3, 0xff, "not checked"},           /* a target outside the table */
+	{"\x41\xc1\xe6\x04", 4, 3, 0x05, "not checked"},           /* a table of larger entries */
+	{"\x83\xfa\x05", 3, 1, 0x3a, "not checked"},               /* CMP [RDX], 5 */
+};
+
+static u8 *find(const struct bt *t, const struct block64 *b, const struct mutant *m)
+{
+	for (u32 k = b->enter; k + m->n <= b->end; k++)
+		if (!memcmp(t->rw + k, m->bytes, m->n))
+			return t->rw + k + m->at;
+	return NULL;
+}
+
+static void wrong(void **state)
+{
+	struct block64 *b;
+	struct vcpu *v = guest(&b);
+	unsigned bad = 0;
+
+	for (unsigned n = 0; n < countof(mutants); n++) {
+		const struct mutant *m = &mutants[n];
+		u8 *p = find(bt_of(v), b, m), was;
+		const char *said;
+		u32 at;
+
+		if (!p) {
+			fprintf(stderr, "mutant %u: no such bytes\n", n), bad++;
+			continue;
+		}
+		was = *p;
+		*p = m->to;
+		said = verify_block(v, b, &at);
+		if (!said || !strstr(said, m->said))
+			fprintf(stderr, "mutant %u: %s\n", n, said ? said : "not seen"), bad++;
+		*p = was;
+	}
+	assert_int_equal(bad, 0);
+	end(v);
+}
+
+/* Each jump, a byte too far. */
+static void jumps(void **state)
+{
+	struct block64 *b;
+	struct vcpu *v = guest(&b);
+	u8 *rw = bt_of(v)->rw;
+	unsigned n = 0;
+	u32 at;
+
+	for (u32 k = b->enter; k + 6 <= b->end; k++) {
+		s32 to = (s32)(k + 6 + ld32(rw + k + 2) - b->enter);
+
+		if (rw[k] != 0x0f || (rw[k + 1] & 0xf0) != 0x80 || to < 0 || (u32)to >= b->end - b->enter)
+			continue;
+		st32(rw + k + 2, ld32(rw + k + 2) + 1);
+		assert_non_null(verify_block(v, b, &at));
+		st32(rw + k + 2, ld32(rw + k + 2) - 1);
+		n++;
+	}
+	assert_in_range(n, 6, 20);
+	end(v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(jumps),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
