@@ -1,11 +1,12 @@
 /* What a guest does while its state is saved: memory, registers, disks, clocks, network and
  * console, each checked to the last byte.  One process for each; all of them must end well.
  *
- *   work SECONDS ECHO_PORT DISK...
+ *   work SECONDS ECHO_PORT END_PORT DISK...
  *
- * Says "work: ready" when all have begun, from when the SECONDS count, numbered lines meanwhile,
- * "work: ok" at the end.  A clock that goes on by more than $LEAP seconds (5) at once has not stood
- * while the guest did not run.  A connection to the host may be cut by a restore; then a new one is made and
+ * Says "work: ready" when all have begun, numbered lines meanwhile, "work: ok" at the end.  The end
+ * is SECONDS after the host first took a connection at END_PORT, so that a save may take as long as
+ * it likes; with ports 0 there is no network, and it is SECONDS after all have begun.
+ * A clock that goes on by more than $LEAP seconds (5) at once has not stood while the guest did not run.  A connection to the host may be cut by a restore; then a new one is made and
  * that is told. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,7 +27,7 @@ enum { MIB = 1 << 20, MEMORY = 16 * MIB, BLOCK = 64 << 10, BLOCKS = 64 };
 
 static struct {
 	_Atomic int begun;
-	_Atomic double until; /* 0: not all have begun */
+	_Atomic double until; /* 0: not known yet */
 } *shared; /* by all */
 
 static double now(void)
@@ -177,7 +178,10 @@ static int dial(const char *host, int port)
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 	int s = socket(AF_INET, SOCK_STREAM, 0);
 	inet_pton(AF_INET, host, &a.sin_addr);
-	return s >= 0 && !connect(s, (void *)&a, sizeof(a)) ? s : -1;
+	if (s >= 0 && !connect(s, (void *)&a, sizeof(a)))
+		return s;
+	close(s);
+	return -1;
 }
 
 static int all(int s, char *p, size_t n, int out)
@@ -245,6 +249,15 @@ static void to_self(const char *arg)
 
 /* ---- */
 
+/* A connection that a restore cuts is refused, like one that nobody takes. */
+static void await_end(int port)
+{
+	int s;
+	while ((s = dial("10.0.2.2", port)) < 0)
+		usleep(200000);
+	close(s);
+}
+
 static void console(const char *arg)
 {
 	++shared->begun;
@@ -274,12 +287,14 @@ int main(int argc, char **argv)
 	start(console, NULL);
 	if (strcmp(argv[2], "0"))
 		start(to_host, argv[2]), n++;
-	for (int i = 3; i < argc; i++, n++)
+	for (int i = 4; i < argc; i++, n++)
 		start(disk, argv[i]);
 	while (shared->begun < n && waitpid(-1, NULL, WNOHANG) == 0)
 		usleep(10000);
-	shared->until = now() + atof(argv[1]);
 	printf("work: ready\n");
+	if (strcmp(argv[3], "0"))
+		await_end(atoi(argv[3]));
+	shared->until = now() + atof(argv[1]);
 	for (; n; n--)
 		fine &= wait(&status) > 0 && !status;
 	printf(fine ? "work: ok\n" : "work: FAILED\n");
