@@ -14,6 +14,7 @@ class Archive:
     """An initramfs: a cpio archive in the format newc (Documentation/driver-api/early-userspace)."""
 
     def __init__(self, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.f, self.ino, self.made = open(path, "wb"), 0, set()
 
     def entry(self, name, mode, data=b""):
