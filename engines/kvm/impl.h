@@ -39,6 +39,8 @@ int kvm_call(int fd, unsigned long request, const void *arg);
 /* The same where failure means that lodge or the kernel is wrong: says what, returns E_IO. */
 int kvm_must(int fd, unsigned long request, const void *arg, const char *what);
 
+void kvm_turn(struct vcpu *);         /* by its own thread: expired timers reach the local APIC */
+
 /* probe.c: does a small guest run here as it should, and how fast?  E_BUSY: it is there, but not
  * to be taken unasked; E_UNSUP, E_PERM: it is not there. */
 int kvm_probe(char *why, size_t n);

@@ -44,12 +44,32 @@ static int deadline(struct kvm_cpu *c, unsigned long request, u64 *val)
 	return r;
 }
 
+/* A one-shot timer at 0: its interrupt came long ago, or waits in the kernel for the next KVM_RUN,
+ * and no register tells.  (A deadline stays in its register until it is heard.) */
+static bool ran_out(const struct kvm_lapic_state *s)
+{
+	u32 lvt = get(s, LVT_FIRST + 16 * LVT_TIMER);
+
+	return !(lvt & (LVT_MASKED | LVT_TIMER_MODE)) && get(s, TMICT) && !get(s, TMCCT);
+}
+
+/* A pause must not lose it.  What had not run out at the first look is saved as a count. */
+static int state_get(struct vcpu *v, struct kvm_lapic_state *s)
+{
+	int r = kvm_call(kvm_cpu(v)->fd, KVM_GET_LAPIC, s);
+
+	if (r < 0 || !ran_out(s) || v->vm->stop != VM_PAUSED)
+		return r;
+	kvm_turn(v);
+	return kvm_call(kvm_cpu(v)->fd, KVM_GET_LAPIC, s);
+}
+
 void kvm_lapic_get(struct vcpu *v)
 {
 	struct kvm_lapic_state s = {0};
 	struct lapic *l = v->lapic;
 
-	if (!l || kvm_call(kvm_cpu(v)->fd, KVM_GET_LAPIC, &s) < 0)
+	if (!l || state_get(v, &s) < 0)
 		return;
 	l->id = get(&s, ID) >> 24;
 	l->tpr = get(&s, TPR) & 0xff;

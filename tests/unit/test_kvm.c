@@ -37,7 +37,10 @@ static struct {
 	struct kvm_userspace_memory_region slot[4];
 	u64 log[4][2];               /* what was written to each, by page */
 	struct kvm_ioeventfd bell;   /* the last it was told of */
+	bool expired;                /* the timer did, and the local APIC does not know yet */
+	unsigned eois;               /* ends of interrupts that come out before anything else */
 } kernel;
+static struct kvm_run run;
 
 static struct kvm_msr_entry *msr_of(u32 index)
 {
@@ -132,6 +135,24 @@ static const struct {
 	{KVM_GET_SREGS, KVM_SET_SREGS, &kernel.sregs, sizeof(struct kvm_sregs)},
 };
 
+/* With a signal that waits: as far as to the timers, but not into the guest. */
+static int run_kernel(void)
+{
+	u8 vector = kernel.lapic.regs[0x320];
+
+	if (kernel.eois && !run.immediate_exit) {
+		kernel.eois--;
+		run.exit_reason = KVM_EXIT_IOAPIC_EOI;
+		run.eoi.vector = 0x31;
+		return 0;
+	}
+	if (kernel.expired && !run.immediate_exit)
+		kernel.lapic.regs[0x200 + 16 * (vector / 32) + vector / 8 % 4] |= (u8)(1 << vector % 8);
+	kernel.expired &= run.immediate_exit;
+	errno = EINTR;
+	return -1;
+}
+
 /* In place of the C library's. */
 int ioctl(int fd, unsigned long request, ...)
 {
@@ -162,8 +183,9 @@ int ioctl(int fd, unsigned long request, ...)
 	case KVM_ENABLE_CAP: kernel.pv_enforced = true; return 0;
 	case KVM_SIGNAL_MSI: kernel.messages++; return 0;
 	case KVM_SET_CPUID2: case KVM_SET_CLOCK: return 0;
+	case KVM_RUN: return run_kernel();
 	}
-	errno = request == KVM_RUN ? EINTR : ENOTTY;
+	errno = ENOTTY;
 	return -1;
 }
 
@@ -171,7 +193,6 @@ int ioctl(int fd, unsigned long request, ...)
 
 static struct kvm_vm k;
 static struct kvm_cpu c;
-static struct kvm_run run;
 
 static struct vcpu *machine(bool sregs2)
 {
@@ -516,9 +537,70 @@ static void test_bells_are_ioeventfds(void **x)
 	drop(vm->vcpu[0]);
 }
 
+static unsigned ends;
+
+static void note_end(struct vm *vm, u8 vector)
+{
+	assert_int_equal(vector, 0x31);
+	ends++;
+}
+
+static bool has_timer_irq(const struct vcpu *v) { return v->lapic->irr[7] >> 0x0c & 1; }
+
+static struct vcpu *machine_with_timer(u32 lvt, u32 count)
+{
+	struct vcpu *v = machine(true);
+
+	kernel.expired = true;
+	st32(kernel.lapic.regs + 0x320, lvt);
+	st32(kernel.lapic.regs + 0x380, 1000);
+	st32(kernel.lapic.regs + 0x390, count);
+	v->valid = 0;
+	v->vm->eoi = note_end;
+	v->vm->stop = VM_PAUSED;
+	return v;
+}
+
+/* It ran out behind the last look of the vCPU's: the kernel knows, the local APIC does not. */
+static void test_a_timer_that_expires_before_a_pause(void **x)
+{
+	struct vcpu *v = machine_with_timer(0xec, 0);
+
+	kernel.eois = 2;
+	ends = 0;
+	kvm_regs_get(v, X86_ALL);
+	assert_true(has_timer_irq(v));
+	assert_false(kernel.expired);
+	assert_int_equal(ends, 2);
+	v->vm->stop = VM_RUNS;
+	drop(v);
+}
+
+/* What counts is saved as a count, what nobody hears of and what comes again is not looked for; and
+ * between two exits of a running guest nothing is run. */
+static void test_other_timers_are_left_alone(void **x)
+{
+	static const struct { u32 lvt, count; int stop; } t[] = {
+		{0xec, 5, VM_PAUSED}, {LVT_MASKED | 0xec, 0, VM_PAUSED}, {LVT_PERIODIC | 0xec, 0, VM_PAUSED},
+		{LVT_DEADLINE | 0xec, 0, VM_PAUSED}, {0xec, 0, VM_RUNS},
+	};
+
+	for (unsigned i = 0; i < countof(t); i++) {
+		struct vcpu *v = machine_with_timer(t[i].lvt, t[i].count);
+
+		v->vm->stop = t[i].stop;
+		kvm_regs_get(v, X86_ALL);
+		assert_true(kernel.expired && !has_timer_irq(v));
+		v->vm->stop = VM_RUNS;
+		drop(v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
+		cmocka_unit_test(test_a_timer_that_expires_before_a_pause),
+		cmocka_unit_test(test_other_timers_are_left_alone),
 		cmocka_unit_test(test_round),
 		cmocka_unit_test(test_round_older_kernel),
 		cmocka_unit_test(test_vector_parts_in_their_first_state),
