@@ -11,7 +11,7 @@
 #include "core/x86/cpuid.h"
 
 /* Counts up whenever a walk changes.  Older records are refused by name. */
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 2 };
 
 /* What must be known of a saved VM before one like it can be made. */
 struct record_facts {

@@ -12,6 +12,7 @@ enum {
 	CC_WRITABLE = CC_EN | CC_CSS | CC_MPS | CC_AMS | CC_SHN | 0xff << 16,
 };
 enum { CSTS_RDY = 1, CSTS_CFS = 2, CSTS_SHST = 3 << 2, SHST_BUSY = 1 << 2, SHST_DONE = 2 << 2 };
+enum { AT_ONCE = 256 };         /* commands of a queue before others are looked at */
 enum { CQE_LEN = 16, SQE_LEN = sizeof(struct nvme_cmd), DNR = 1 << 14 };
 
 #define CAP_VALUE ((u64)(NVME_ENTRIES - 1) | 1u << 16 /* contiguous queues */ | \
@@ -68,9 +69,46 @@ static void give(struct nvme *n, struct nvme_req *r)
 	n->free = r;
 }
 
-static bool cq_full(const struct nvme_cq *c)
+static bool no_room(const struct nvme_cq *c)
 {
 	return (c->tail + 1) % c->size == c->head;
+}
+
+/* Only what was posted can have been read. */
+static bool set_head(struct nvme *n, struct nvme_cq *c, u32 val)
+{
+	unsigned q = (unsigned)(c - n->cq);
+
+	if (val >= c->size) {
+		oops(&n->fn.dev, "doorbell of completion queue %u: value %u ignored", q, val);
+		return false;
+	}
+	if ((val + c->size - c->head) % c->size > (c->tail + c->size - c->head) % c->size) {
+		oops(&n->fn.dev, "completion queue %u: head %u is beyond its tail", q, val);
+		return false;
+	}
+	c->head = val;
+	return true;
+}
+
+static void look_at_head(struct nvme *n, struct nvme_cq *c)
+{
+	u32 head;
+
+	if (nvme_shadow(n, (unsigned)(c - n->cq), true, &head))
+		set_head(n, c, head);
+}
+
+/* If so, the driver was asked to ring when it has read some. */
+static bool cq_full(struct nvme *n, struct nvme_cq *c)
+{
+	if (no_room(c))
+		look_at_head(n, c);
+	if (no_room(c)) {
+		nvme_shadow_ask(n, (unsigned)(c - n->cq), true, c->head);
+		look_at_head(n, c);
+	}
+	return no_room(c);
 }
 
 /* Writes the entry, the word with the phase last: another vCPU may be polling it. */
@@ -96,6 +134,8 @@ static void post(struct nvme *n, struct nvme_cq *c, const struct nvme_req *r)
 		c->tail = 0;
 		c->phase = !c->phase;
 	}
+	if (!msix_on(&n->fn)) /* the line falls when all was read */
+		nvme_shadow_ask(n, r->cq, true, c->head);
 }
 
 static void hold(struct nvme_cq *c, struct nvme_req *r)
@@ -115,7 +155,7 @@ void nvme_complete(struct nvme *n, struct nvme_req *r, u16 status)
 	struct nvme_cq *c = &n->cq[r->cq];
 
 	r->status = status;
-	if (cq_full(c) || c->held) {
+	if (c->held || cq_full(n, c)) {
 		hold(c, r);
 		return;
 	}
@@ -129,7 +169,7 @@ static void release_held(struct nvme *n, struct nvme_cq *c)
 {
 	bool some = false;
 
-	while (c->held && !cq_full(c)) {
+	while (c->held && !cq_full(n, c)) {
 		struct nvme_req *r = c->held;
 
 		c->held = r->next;
@@ -156,16 +196,49 @@ void nvme_drop_held(struct nvme *n, struct nvme_cq *c)
 
 /* ---- submission queues */
 
-/* Starts what waits in queue q.  Bounded: a command that ends at once has taken an
- * entry, and there are at most size - 1 of them. */
+static void set_tail(struct nvme *n, unsigned q, u32 val)
+{
+	if (val < n->sq[q].size)
+		n->sq[q].tail = val;
+	else
+		oops(&n->fn.dev, "doorbell of submission queue %u: value %u ignored", q, val);
+}
+
+/* If nothing does, the driver was asked to ring, and looked at again. */
+static bool waits(struct nvme *n, unsigned q)
+{
+	struct nvme_sq *s = &n->sq[q];
+	u32 tail;
+
+	if (s->head == s->tail && nvme_shadow(n, q, false, &tail))
+		set_tail(n, q, tail);
+	if (s->head == s->tail) {
+		nvme_shadow_ask(n, q, false, s->tail);
+		if (nvme_shadow(n, q, false, &tail))
+			set_tail(n, q, tail);
+	}
+	return s->head != s->tail;
+}
+
+/* Not for ever: another vCPU may be adding to it. */
+static bool enough(struct nvme *n, unsigned q, unsigned done)
+{
+	if (done < AT_ONCE)
+		return false;
+	n->left |= 1u << q;
+	timer_set(&n->again, host_now());
+	return true;
+}
+
+/* Starts what waits in queue q. */
 static void run(struct nvme *n, unsigned q)
 {
 	struct nvme_sq *s = &n->sq[q];
 	u32 generation = n->generation;
 	struct nvme_cmd cmd;
 
-	while (n->generation == generation && s->size && s->head != s->tail && !s->deleting &&
-	       n->csts == CSTS_RDY && pci_master(&n->fn)) {
+	for (unsigned i = 0; n->generation == generation && s->size && !s->deleting &&
+	     n->csts == CSTS_RDY && pci_master(&n->fn) && waits(n, q) && !enough(n, q, i); i++) {
 		struct nvme_req *r = take(n);
 		u16 status;
 
@@ -212,6 +285,7 @@ static void sq_drained(struct nvme *n, struct nvme_sq *s)
 		return;
 	n->cq[s->cq].sqs--;
 	*s = (struct nvme_sq){ 0 };
+	nvme_shadow_arm(n);
 	nvme_complete(n, d, NVME_OK);
 }
 
@@ -265,6 +339,9 @@ static void empty_queues(struct nvme *n)
 		n->sq[i] = (struct nvme_sq){ 0 };
 		n->cq[i] = (struct nvme_cq){ 0 };
 	}
+	nvme_shadow_drop(n);
+	timer_cancel(&n->again);
+	n->left = 0;
 	n->generation++;
 	n->naer = 0;
 	n->starved = false;
@@ -343,33 +420,60 @@ static void write_cc(struct nvme *n, u32 val)
 
 /* ---- registers */
 
+/* Queue q's entries are to be looked at: its commands, or how far its completions were read. */
+static void rung(struct nvme *n, unsigned q, bool cq)
+{
+	if (!(n->csts & CSTS_RDY) || n->resetting)
+		return;
+	if (!cq) {
+		run(n, q);
+	} else if (n->cq[q].size) {
+		look_at_head(n, &n->cq[q]);
+		release_held(n, &n->cq[q]);
+	}
+}
+
+static void rang(struct bell *b)
+{
+	struct nvme *n = of(b->region->dev);
+	unsigned i = (unsigned)(b - n->bell);
+
+	rung(n, i / 2, i & 1);
+}
+
+static void again(struct timer *t)
+{
+	struct nvme *n = container_of(t, struct nvme, again);
+	u32 bits = n->left;
+
+	n->left = 0;
+	for (; bits; bits &= bits - 1) {
+		unsigned q = (unsigned)__builtin_ctz(bits);
+
+		rung(n, q, true);
+		rung(n, q, false);
+	}
+}
+
 static void doorbell(struct nvme *n, unsigned index, u32 val)
 {
 	unsigned q = index / 2;
-	bool is_cq = index & 1;
+	bool cq = index & 1;
 
 	if (!(n->csts & CSTS_RDY) || n->resetting)
 		return;
-	if (q >= NVME_QUEUES || val >= (is_cq ? n->cq[q].size : n->sq[q].size)) {
-		oops(&n->fn.dev, "doorbell of %s queue %u: value %u ignored",
-		     is_cq ? "completion" : "submission", q, val);
+	if (q >= NVME_QUEUES) {
+		oops(&n->fn.dev, "doorbell of queue %u ignored", q);
 		return;
 	}
-	if (is_cq) {
-		struct nvme_cq *c = &n->cq[q];
-
-		/* only what was posted can have been read */
-		if ((val + c->size - c->head) % c->size >
-		    (c->tail + c->size - c->head) % c->size) {
-			oops(&n->fn.dev, "completion queue %u: head %u is beyond its tail", q, val);
+	if (!n->shadow_p || !q) { /* else the value is in memory */
+		if (!cq)
+			set_tail(n, q, val);
+		else if (!set_head(n, &n->cq[q], val))
 			return;
-		}
-		c->head = val;
-		release_held(n, c);
-	} else {
-		n->sq[q].tail = val;
-		run(n, q);
+		nvme_shadow_ask(n, q, cq, val);
 	}
+	rung(n, q, cq);
 }
 
 static u32 read_reg(const struct nvme *n, u64 at)
@@ -564,13 +668,17 @@ static void nvme_state(struct device *d, struct state *st)
 	}
 	for (unsigned i = 0; i < NVME_AERS; i++)
 		state_u16(st, &n->aer[i]);
-	n->starved |= st->load; /* what waits in the queues is looked at with the next command */
+	nvme_shadow_state(n, st);
 	if (st->load && st->bad)
 		empty_queues(n);
 	if (st->load && n->csts & CSTS_RDY && (!n->sq[0].size || !n->cq[0].size)) {
 		state_bad(st, "ready without an admin queue");
 		n->csts = CSTS_CFS;
 	}
+	if (!st->load || st->bad)
+		return;
+	n->left = (1u << NVME_QUEUES) - 1; /* whatever waits in the queues */
+	timer_set(&n->again, host_now());
 }
 
 static const struct device_ops nvme_ops = {
@@ -596,6 +704,9 @@ struct nvme *nvme_new(struct vm *vm, struct pci *pci, int slot, const char *name
 	if (pci_add(pci, &n->fn, slot, &id) || pci_bar(&n->fn, 0, PCI_MEM64, BAR_LEN, 4) ||
 	    msix_init(&n->fn, 0, TABLE, PBA, NVME_QUEUES))
 		return NULL;
+	timer_init(&n->again, vm, n->fn.dev.lock, again);
+	for (unsigned i = 0; i < countof(n->bell); i++)
+		bell_init(&n->bell[i], &n->fn.bar[0], DOORBELLS + 4 * i, rang);
 	empty_queues(n);
 	return n;
 }

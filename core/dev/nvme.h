@@ -1,7 +1,8 @@
 /* An NVMe 1.4 controller with one namespace (NVM Express Base Specification 1.4).
  *
  * nvme.c has the registers, the queues and their life; nvme_admin.c the admin
- * commands; nvme_io.c PRP lists and the NVM commands.
+ * commands; nvme_io.c PRP lists and the NVM commands; nvme_shadow.c the doorbells
+ * that lie in the guest's memory.
  *
  *  1. Everything is under fn.dev.lock.  A request's done() takes it.
  *  2. A command is copied out of its queue once; only the copy is looked at.
@@ -12,7 +13,9 @@
 #ifndef CORE_DEV_NVME_H
 #define CORE_DEV_NVME_H
 
+#include "core/bell.h"
 #include "core/dev/pci.h"
+#include "core/timer.h"
 
 enum {
 	NVME_QUEUES = 17,        /* the admin queue and 16 for I/O */
@@ -89,6 +92,11 @@ struct nvme {
 	u32 generation;
 	unsigned inflight;       /* at the disk, of any generation */
 	bool resetting, starved, running;
+	u32 left;                /* queues with work left, by number, for again */
+	struct timer again;
+	gpa shadow, events;      /* the doorbells' pages; 0: registers */
+	u8 *shadow_p, *events_p; /* host addresses, both or none */
+	struct bell bell[2 * NVME_QUEUES]; /* one for each doorbell, armed while it is in memory */
 	struct nvme_req *free, *pool;
 	struct nvme_req shutdown; /* the flush at shutdown */
 	bool shutdown_busy;
@@ -100,7 +108,7 @@ struct nvme {
 /* NULL after the error was said. */
 struct nvme *nvme_new(struct vm *, struct pci *, int slot, const char *name, struct disk *);
 
-/* ---- between the three files */
+/* ---- between the four files */
 /* Commands: a status, or NVME_LATER when the request completes by itself. */
 u16 nvme_admin(struct nvme *, struct nvme_req *, const struct nvme_cmd *);
 u16 nvme_io(struct nvme *, struct nvme_req *, const struct nvme_cmd *);
@@ -115,6 +123,13 @@ void nvme_again(struct nvme_req *);         /* done(), lock held: the next step,
 void nvme_delete_sq(struct nvme *, unsigned q);
 void nvme_drop_held(struct nvme *, struct nvme_cq *);
 u32 nvme_feature_default(unsigned id);
+/* The doorbell's value, if it lies in memory. */
+bool nvme_shadow(const struct nvme *, unsigned q, bool cq, u32 *val);
+void nvme_shadow_ask(struct nvme *, unsigned q, bool cq, u32 val); /* ring when it leaves val */
+void nvme_shadow_arm(struct nvme *);        /* queues came or went */
+u16 nvme_shadow_config(struct nvme *, const struct nvme_cmd *);
+void nvme_shadow_drop(struct nvme *);
+void nvme_shadow_state(struct nvme *, struct state *);
 static inline u64 nvme_blocks(const struct nvme *n)
 {
 	return n->disk->sectors / (n->disk->block / 512);

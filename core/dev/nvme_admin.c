@@ -4,7 +4,7 @@
 enum {
 	OP_DELETE_SQ = 0x00, OP_CREATE_SQ = 0x01, OP_GET_LOG = 0x02, OP_DELETE_CQ = 0x04,
 	OP_CREATE_CQ = 0x05, OP_IDENTIFY = 0x06, OP_ABORT = 0x08, OP_SET_FEATURES = 0x09,
-	OP_GET_FEATURES = 0x0a, OP_EVENT = 0x0c,
+	OP_GET_FEATURES = 0x0a, OP_EVENT = 0x0c, OP_DOORBELLS = 0x7c,
 };
 enum {
 	F_ARBITRATION = 1, F_POWER = 2, F_TEMPERATURE = 4, F_ERROR_RECOVERY = 5, F_CACHE = 6,
@@ -33,6 +33,7 @@ static u16 create_cq(struct nvme *n, const struct nvme_cmd *c)
 		return NVME_BAD_VECTOR;
 	n->cq[q] = (struct nvme_cq){ .base = c->prp1, .size = size, .vector = (u16)vector,
 				     .ien = c->dw11 & INTERRUPTS, .phase = true };
+	nvme_shadow_arm(n);
 	return NVME_OK;
 }
 
@@ -54,6 +55,7 @@ static u16 create_sq(struct nvme *n, const struct nvme_cmd *c)
 		return NVME_BAD_PRP;
 	n->sq[q] = (struct nvme_sq){ .base = c->prp1, .size = size, .cq = (u16)cq };
 	n->cq[cq].sqs++;
+	nvme_shadow_arm(n);
 	return NVME_OK;
 }
 
@@ -79,6 +81,7 @@ static u16 delete_cq(struct nvme *n, const struct nvme_cmd *c)
 		return NVME_BAD_DELETION;
 	nvme_drop_held(n, &n->cq[q]);
 	n->cq[q] = (struct nvme_cq){ 0 };
+	nvme_shadow_arm(n);
 	return NVME_OK;
 }
 
@@ -106,6 +109,7 @@ static void controller(const struct nvme *n, u8 p[PAGE])
 	st16(p + 78, 1);                 /* controller id */
 	st32(p + 80, 0x00010400);
 	p[111] = 1;                      /* an I/O controller */
+	p[257] = 1;                      /* doorbells in memory */
 	p[258] = 3;                      /* aborts at once, less one */
 	p[259] = NVME_AERS - 1;
 	p[260] = 1 << 1 | 1;             /* one firmware slot, read only */
@@ -318,6 +322,7 @@ u16 nvme_admin(struct nvme *n, struct nvme_req *r, const struct nvme_cmd *c)
 	case OP_SET_FEATURES: return set_features(n, r, c);
 	case OP_GET_FEATURES: return get_features(n, r, c);
 	case OP_EVENT: return event(n, r);
+	case OP_DOORBELLS: return nvme_shadow_config(n, c);
 	}
 	return NVME_BAD_OPCODE;          /* Format NVM among them */
 }

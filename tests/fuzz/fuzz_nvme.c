@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BAR = 0xc0000000, RAM = MiB, ASQ = 0x10000, ACQ = 0x11000, SQ = 0x12000, CQ = 0x13000 };
+enum { BAR = 0xc0000000, RAM = MiB, ASQ = 0x10000, ACQ = 0x11000, SQ = 0x12000, CQ = 0x13000,
+       SHADOW = 0x14000, EVENTS = 0x15000 };
 
 struct input {
 	const u8 *p, *end;
@@ -87,9 +88,10 @@ static void step(struct vm *vm, struct nvme *n, struct input *in)
 {
 	struct nvme_cmd cq = { .opcode = 5, .prp1 = CQ, .dw10 = 7 << 16 | 1, .dw11 = 3 };
 	struct nvme_cmd sq = { .opcode = 1, .prp1 = SQ, .dw10 = 31 << 16 | 1, .dw11 = 1 << 16 | 1 };
+	struct nvme_cmd doorbells = { .opcode = 0x7c, .prp1 = SHADOW, .prp2 = EVENTS };
 	u64 a;
 
-	switch (next(in, 1) % 10) {
+	switch (next(in, 1) % 12) {
 	case 0: enable(vm); return;
 	case 1:
 		ram_write(vm, ASQ, &cq, 64);
@@ -107,6 +109,19 @@ static void step(struct vm *vm, struct nvme *n, struct input *in)
 		ram_write(vm, a & 0xffff8, &(u64){ next(in, 3) << 8 }, 8);
 		if (a >> 20 == 15)
 			vm_reset(vm), n->fn.cfg[PCI_COMMAND] |= CMD_MASTER | CMD_MEM;
+		return;
+	case 10:
+		a = next(in, 1) & 31;
+		ram_write(vm, ASQ + 64 * a, &doorbells, 64);
+		set(vm, 0x1000, (u32)(a + 1) & 31);
+		return;
+	case 11: /* one of the first four in memory, rung or not */
+		a = next(in, 1);
+		ram_write(vm, SHADOW + 4 * (a & 3), &(u32){ (u32)next(in, 1) & 63 }, 4);
+		if (a & 4)
+			bell_rang(&n->bell[a & 3]);
+		if (a & 8)
+			vm_tick(vm);
 		return;
 	}
 }

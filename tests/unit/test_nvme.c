@@ -89,6 +89,7 @@ static struct bench *made(bool readonly)
 
 	memset(b, 0, sizeof(*b));
 	bench = b;
+	fake_nbell = 0;
 	b->vm = fake_vm(1, MiB);
 	b->ram = fake_ram(b->vm);
 	b->disk = (struct disk){ &ops, "disk-7", SECTORS, 512, readonly, true };
@@ -552,9 +553,157 @@ static void test_state(void **state)
 	fake_vm_free(b->vm);
 }
 
+/* ---- doorbells in memory */
+
+enum { SHADOW = 0x30000, EVENTS = 0x31000, SQ_BELL = BAR + 0x1008, CQ_BELL = BAR + 0x100c };
+
+static void shadow(struct bench *b)
+{
+	struct nvme_cmd c = { .opcode = 0x7c, .prp1 = SHADOW, .prp2 = EVENTS };
+
+	memset(b->ram + SHADOW, 0, 0x2000);
+	assert_int_equal(admin(b, c), 0);
+}
+static u32 event(const struct bench *b, bool cq) { return ld32(b->ram + EVENTS + 8 + 4 * cq); }
+static void set_shadow(struct bench *b, bool cq, u32 v) { st32(b->ram + SHADOW + 8 + 4 * cq, v); }
+
+/* As Linux does it. */
+static bool must_ring(const struct bench *b, bool cq, u16 old, u16 new)
+{
+	return (u16)(new - (u16)event(b, cq) - 1) < (u16)(new - old);
+}
+
+static void begin(struct bench *b) /* a read, told by memory, rung if asked for */
+{
+	u32 old = b->sq_tail[1];
+
+	push(b, 1, rw(2, 0, 1, DATA, 0));
+	set_shadow(b, false, b->sq_tail[1]);
+	if (must_ring(b, false, (u16)old, (u16)b->sq_tail[1]))
+		assert_true(fake_ring(b->vm, SQ_BELL));
+}
+
+static unsigned completions(struct bench *b)
+{
+	unsigned n = 0;
+
+	while (pop(b, 1, ld16(b->ram + CQ + 16 * b->cq_head[1] + 12), NULL) == 0)
+		n++;
+	return n;
+}
+
+static void test_doorbells_in_memory(void **state)
+{
+	struct bench *b = made(false);
+
+	queues(b);
+	assert_int_equal(fake_nbell, 0);
+	shadow(b);
+	assert_int_equal(fake_nbell, 2);
+	b->slow = true;
+	for (unsigned i = 0; i < 3 * IO; i++) { /* around the rings */
+		begin(b);
+		assert_int_equal(b->waiting, 1);
+		assert_int_equal(event(b, false), b->sq_tail[1]); /* nothing left: the next one rings */
+		finish();
+		assert_int_equal(pop(b, 1, (u16)(b->cid - 1), NULL), 0);
+		set_shadow(b, true, b->cq_head[1]);
+	}
+	set(b, 0x1008, 5);      /* the value in the register counts for nothing */
+	assert_int_equal(b->waiting, 0);
+	assert_int_equal(admin(b, (struct nvme_cmd){ .opcode = 0x0a, .dw10 = 6 }), 0); /* but here it does */
+	assert_int_equal(ld32(b->ram + EVENTS), b->sq_tail[0]);
+	set(b, 0x14, 0);
+	assert_int_equal(fake_nbell, 0);
+	fake_vm_free(b->vm);
+}
+
+static void test_full_queue_with_doorbells_in_memory(void **state)
+{
+	struct bench *b = made(false);
+	unsigned n = 0;
+
+	queues(b);
+	shadow(b);
+	b->slow = true;
+	for (unsigned i = 0; i < IO + 2; i++) {
+		begin(b);
+		finish();
+	}
+	n = completions(b);     /* by the old way of telling, which is not heard */
+	assert_int_equal(n, IO - 1);
+	assert_true(must_ring(b, true, 0, (u16)b->cq_head[1]));
+	set_shadow(b, true, b->cq_head[1]);
+	assert_true(fake_ring(b->vm, CQ_BELL));
+	assert_int_equal(completions(b), 3);
+	fake_vm_free(b->vm);
+}
+
+static void test_lies_about_doorbells_in_memory(void **state)
+{
+	struct bench *b = made(false);
+	struct nvme_cmd odd = { .opcode = 0x7c, .prp1 = SHADOW + 8, .prp2 = EVENTS };
+	struct nvme_cmd nowhere = { .opcode = 0x7c, .prp1 = 0x40000000, .prp2 = EVENTS };
+
+	queues(b);
+	assert_int_equal(admin(b, odd), NVME_BAD_PRP);
+	assert_int_equal(admin(b, nowhere), NVME_BAD_FIELD);
+	shadow(b);
+	b->slow = true;
+	set_shadow(b, false, IO);
+	set_shadow(b, true, 0xffffffff);
+	assert_true(fake_ring(b->vm, SQ_BELL) && fake_ring(b->vm, CQ_BELL));
+	assert_int_equal(b->waiting, 0);
+	set_shadow(b, true, 3); /* beyond what was posted */
+	assert_true(fake_ring(b->vm, CQ_BELL));
+	assert_int_equal(b->n->cq[1].head, 0);
+	set_shadow(b, false, 0), set_shadow(b, true, 0);
+	begin(b);
+	assert_int_equal(b->waiting, 1);
+	finish();
+	assert_int_equal(completions(b), 1);
+	fake_vm_free(b->vm);
+}
+
+/* What was written to memory and not rung is found again. */
+static void test_doorbells_in_memory_are_saved(void **state)
+{
+	static u8 buf[65536];
+	struct bench *b = made(false);
+	struct state s = { .buf = buf, .n = sizeof(buf), .who = "nvme0" };
+	struct device *d = &b->n->fn.dev;
+
+	queues(b);
+	shadow(b);
+	b->slow = true;
+	d->ops->state(d, &s);
+	assert_false(s.bad);
+	push(b, 1, rw(2, 0, 1, DATA, 0));
+	set_shadow(b, false, b->sq_tail[1]);
+	s = (struct state){ .load = true, .buf = buf, .n = s.pos, .who = "nvme0" };
+	d->ops->state(d, &s);
+	assert_false(s.bad);
+	vm_tick(b->vm);
+	assert_int_equal(b->waiting, 1);
+	finish();
+	assert_int_equal(completions(b), 1);
+	b->n->shadow = 0x40000000;
+	s = (struct state){ .buf = buf, .n = sizeof(buf), .who = "nvme0" };
+	d->ops->state(d, &s);
+	s = (struct state){ .load = true, .buf = buf, .n = s.pos, .who = "nvme0" };
+	d->ops->state(d, &s);
+	assert_true(s.bad);
+	assert_null(b->n->shadow_p);
+	fake_vm_free(b->vm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_doorbells_in_memory),
+		cmocka_unit_test(test_full_queue_with_doorbells_in_memory),
+		cmocka_unit_test(test_lies_about_doorbells_in_memory),
+		cmocka_unit_test(test_doorbells_in_memory_are_saved),
 		cmocka_unit_test(test_registers), cmocka_unit_test(test_identify),
 		cmocka_unit_test(test_read_write), cmocka_unit_test(test_bad_transfers),
 		cmocka_unit_test(test_zeroes_and_deallocate), cmocka_unit_test(test_readonly),
