@@ -35,6 +35,8 @@ static int cannot_open(char *why, size_t n, int err)
 		    "firmware or for this virtual machine");
 	else if (err == EACCES || err == EPERM)
 		fmt(why, n, "no permission for /dev/kvm: usermod -aG kvm USER, as root, then log in anew");
+	else if (err == EMFILE || err == ENFILE)
+		fmt(why, n, "/dev/kvm: %s; see ulimit -n", strerror(err));
 	else
 		fmt(why, n, "/dev/kvm: %s", strerror(err));
 	return err == EACCES || err == EPERM ? E_PERM : E_UNSUP;
@@ -49,12 +51,12 @@ int kvm_open(int *fd, char *why, size_t n)
 		return cannot_open(why, n, errno);
 	version = kvm_call(*fd, KVM_GET_API_VERSION, NULL);
 	if (version != KVM_API_VERSION) {
-		fmt(why, n, "/dev/kvm speaks version %d, not %d", version, KVM_API_VERSION);
+		fmt(why, n, "/dev/kvm speaks version %d, not %d: take another --engine", version, KVM_API_VERSION);
 		return E_UNSUP;
 	}
 	for (unsigned i = 0; i < countof(needs); i++)
 		if (kvm_call(*fd, KVM_CHECK_EXTENSION, (void *)(long)needs[i].cap) <= 0) {
-			fmt(why, n, "this kernel's KVM has no %s", needs[i].name);
+			fmt(why, n, "this kernel's KVM has no %s: take a newer kernel, or another --engine", needs[i].name);
 			return E_UNSUP;
 		}
 	return 0;

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { STACK = 512 * KiB };
@@ -337,6 +338,23 @@ static int open_ram(struct machine *m)
 	return host_ram_map(&m->ram, fd, o->memory, o->overcommit);
 }
 
+/* As many descriptors as we may have: a machine may take one for each doorbell and connection. */
+static int descriptors(void)
+{
+	enum { FEW = 64, MANY = 4096 };
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l))
+		return 0;
+	if (l.rlim_max < FEW)
+		return fail(E_NOMEM, "open files: only %llu are allowed, a machine takes up to %d; as root or in "
+			    "the limits of your session: ulimit -n 1024", (unsigned long long)l.rlim_max, FEW);
+	if (l.rlim_cur < MANY) {
+		l.rlim_cur = min_u64(l.rlim_max, MANY);
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+	return 0;
+}
+
 enum { SHADOW_SLOW = 8 }; /* as real, a guest would do little but serve its timer */
 
 int machine_init(struct machine *m, const struct options *o)
@@ -347,6 +365,8 @@ int machine_init(struct machine *m, const struct options *o)
 	sem_init(&m->loaded, 0, 0);
 	m->ram.fd = m->ring.fd = m->loop.ep = -1;
 	int err = options_judge(o);
+	if (!err)
+		err = descriptors();
 	const struct engine *e = err ? NULL : pick(m, o->engine);
 	if (e && o->shadow) {
 		clock_slow(SHADOW_SLOW);

@@ -5,6 +5,7 @@ Run: make lodge && python3 -m pytest tests/host/test_program.py
 """
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import termios
@@ -231,6 +232,25 @@ def test_two_machines_on_one_disk(rom, tmp_path):
     p.send_signal(signal.SIGTERM)
     assert p.wait(5) == 130
     assert run(rom, b"q", "--disk", str(disk)).returncode == 0
+
+
+@pytest.mark.parametrize("soft, hard, status", [(32, 32, 125), (32, 512, 0)])
+def test_few_open_files(rom, soft, hard, status):
+    """One sentence where there are too few, and more are taken where they may be."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    r = run(rom, b"q", preexec_fn=limit)
+    assert r.returncode == status
+    if status:
+        assert b"open files: only 32 are allowed" in r.stderr and b"ulimit -n" in r.stderr
+        assert r.stderr.count(b"\n") == 1 and not r.stdout
+
+
+def test_no_locked_memory(rom, tmp_path):
+    """An old kernel counts io_uring's rings there; a machine with a disk goes on without."""
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    limit = lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+    r = run(rom, b"q", "--disk", str(tmp_path / "disk"), preexec_fn=limit)
+    assert (r.returncode, r.stderr) == (0, b"")
 
 
 # ---- what it costs

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { SPECIAL_MSRS = 3 };
 
@@ -38,6 +40,8 @@ static struct {
 	u64 log[4][2];               /* what was written to each, by page */
 	struct kvm_ioeventfd bell;   /* the last it was told of */
 	bool expired;                /* the timer did, and the local APIC does not know yet */
+	int open_errno, version;     /* of /dev/kvm */
+	u32 lacks;                   /* a capability */
 	unsigned eois;               /* ends of interrupts that come out before anything else */
 } kernel;
 static struct kvm_run run;
@@ -154,6 +158,14 @@ static int run_kernel(void)
 }
 
 /* In place of the C library's. */
+int open(const char *path, int flags, ...)
+{
+	if (strcmp(path, "/dev/kvm"))
+		return (int)syscall(SYS_open, path, flags, 0600);
+	errno = kernel.open_errno;
+	return errno ? -1 : dup(0);
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
 	va_list ap;
@@ -179,7 +191,8 @@ int ioctl(int fd, unsigned long request, ...)
 	case KVM_GET_DIRTY_LOG: return get_log(p);
 	case KVM_IOEVENTFD: kernel.bell = *(struct kvm_ioeventfd *)p; return 0;
 	case KVM_X86_SET_MSR_FILTER: return filter(p);
-	case KVM_CHECK_EXTENSION: return kernel.filters;
+	case KVM_CHECK_EXTENSION: return kernel.lacks ? kernel.lacks != (uintptr_t)p : kernel.filters;
+	case KVM_GET_API_VERSION: return kernel.version;
 	case KVM_ENABLE_CAP: kernel.pv_enforced = true; return 0;
 	case KVM_SIGNAL_MSI: kernel.messages++; return 0;
 	case KVM_SET_CPUID2: case KVM_SET_CLOCK: return 0;
@@ -537,6 +550,35 @@ static void test_bells_are_ioeventfds(void **x)
 	drop(vm->vcpu[0]);
 }
 
+/* ---- a kernel that is not what is needed */
+
+static void test_no_kvm_in_one_sentence(void **x)
+{
+	static const struct { int open, version; u32 lacks; int err; const char *words; } t[] = {
+		{ENOENT, 0, 0, E_UNSUP, "no /dev/kvm: load kvm_amd or kvm_intel"},
+		{EACCES, 0, 0, E_PERM, "no permission for /dev/kvm: usermod -aG kvm"},
+		{EMFILE, 0, 0, E_UNSUP, "Too many open files; see ulimit -n"},
+		{0, 11, 0, E_UNSUP, "speaks version 11, not 12: take another --engine"},
+		{0, 12, KVM_CAP_SPLIT_IRQCHIP, E_UNSUP, "has no split interrupt chips (Linux 4.5): take a newer"},
+		{0, 12, KVM_CAP_READONLY_MEM, E_UNSUP, "has no read-only memory: take a newer kernel, or"},
+		{0, 12, ~0u, 0, ""},
+	};
+
+	for (unsigned i = 0; i < countof(t); i++) {
+		char why[200] = "";
+		int fd = -1;
+
+		kernel.open_errno = t[i].open;
+		kernel.version = t[i].version;
+		kernel.lacks = t[i].lacks;
+		assert_int_equal(kvm_open(&fd, why, sizeof(why)), t[i].err);
+		assert_non_null(strstr(why, t[i].words));
+		if (fd >= 0)
+			close(fd);
+	}
+	memset(&kernel, 0, sizeof(kernel));
+}
+
 static unsigned ends;
 
 static void note_end(struct vm *vm, u8 vector)
@@ -599,6 +641,7 @@ static void test_other_timers_are_left_alone(void **x)
 int main(void)
 {
 	const struct CMUnitTest t[] = {
+		cmocka_unit_test(test_no_kvm_in_one_sentence),
 		cmocka_unit_test(test_a_timer_that_expires_before_a_pause),
 		cmocka_unit_test(test_other_timers_are_left_alone),
 		cmocka_unit_test(test_round),
