@@ -41,7 +41,7 @@ done
 def said(tmp_path_factory):
     files = {"K": pieces.kernel(), "I": linux.initrd(GUEST, ("msr", "cpuid")),
              "msr.elf": build("msr", tmp_path_factory.mktemp("msr"))}
-    return answers(run("svm", SCRIPT, files, tmp_path_factory.mktemp("svm"), ["--smp", "2"], timeout=600)[0])
+    return answers(run("svm", SCRIPT, files, tmp_path_factory.mktemp("svm"), ["--smp", "2"], timeout=2000)[0])
 
 
 def guest(said, cpu):
