@@ -53,6 +53,8 @@ struct fault {
 	u64 dr6;        /* #DB: bits to set when delivered */
 };
 
+enum { EMUL_WORDS = 1320 };
+
 struct emul {
 	/* The six arithmetic flags, lazily (flags.h is the only user). */
 	u64 cc_res, cc_aux;
@@ -83,7 +85,10 @@ struct emul {
 	 * by an engine that tries something out (mem.c).  Code is not asked for; the TLB is to be
 	 * empty when this changes. */
 	u8 *(*elsewhere)(struct vcpu *, gpa a, u8 *host);
-	u64 word[16];          /* an engine's that makes code: beside the registers, as x86 is */
+	/* Count changes of what the users' views and the supervisor's may hold (mem.c): who keeps
+	 * copies of entries drops them. */
+	u32 tlb_changes[2];
+	u64 word[EMUL_WORDS];  /* an engine's that makes code: beside the registers, as x86 is */
 	u64 oops_at;           /* rate limit of words about what the guest does */
 	u32 oops_n;
 	bool rf;               /* RF before the instruction in work: debug.c */

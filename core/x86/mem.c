@@ -54,6 +54,12 @@ static void view_flush(struct tlb_view *w, bool globals)
 
 /* ---- flushing */
 
+static void changed(struct vcpu *v)
+{
+	v->emul.tlb_changes[0]++;
+	v->emul.tlb_changes[1]++;
+}
+
 static void count_all(struct vcpu *v)
 {
 	struct tlb *t = v->emul.tlb;
@@ -89,6 +95,7 @@ void tlb_flush_all(struct vcpu *v)
 	struct tlb *t = v->emul.tlb;
 
 	count_all(v);
+	changed(v);
 	for (unsigned i = 0; i < VIEWS; i++)
 		view_flush(&t->view[i], true);
 	memset(t->large, 0, sizeof(t->large));
@@ -97,6 +104,7 @@ void tlb_flush_all(struct vcpu *v)
 
 void tlb_flush_nonglobal(struct vcpu *v)
 {
+	changed(v);
 	count_local(v);
 	for (unsigned c = 0; c < CONTEXTS; c++)
 		v->emul.user_mappings[c]++;
@@ -144,6 +152,7 @@ void tlb_flush_page(struct vcpu *v, u64 a)
 	unsigned i = a >> 12 & (TLB_SIZE - 1);
 	bool was = was_executed(t, a);
 
+	changed(v);
 	for (unsigned n = 0; n < NONE; n++)
 		drop(&t->view[n], i);
 	if (hashed(t->large, hash_page(a, 21))) {
@@ -159,6 +168,7 @@ void tlb_flush_page(struct vcpu *v, u64 a)
 
 static void flush_user(struct vcpu *v, unsigned c, bool globals)
 {
+	v->emul.tlb_changes[0]++;
 	view_flush(&v->emul.tlb->view[USER + c], globals);
 	v->emul.user_mappings[c]++;
 }
@@ -170,6 +180,7 @@ static void flush_context(struct vcpu *v, unsigned c, bool globals)
 	flush_user(v, c, globals);
 	if (c != t->user)
 		return;
+	v->emul.tlb_changes[1]++;
 	view_flush(&t->view[SUPER], globals);
 	view_flush(&t->view[SUPER_AC], globals);
 }
@@ -196,6 +207,7 @@ void tlb_new_cr3(struct vcpu *v, u64 old, bool keep)
 		if (t->pcid[t->user] == pcid)
 			return;
 	}
+	v->emul.tlb_changes[1]++;
 	view_flush(&t->view[SUPER], false);
 	view_flush(&t->view[SUPER_AC], false);
 	for (c = 0; c < CONTEXTS && t->pcid[c] != pcid; c++)
@@ -313,6 +325,7 @@ static void install(struct vcpu *v, unsigned n, u64 a, const struct walk *w, con
 	bool exec = !w->nx && (n < SUPER ? w->user : !(w->user && (v->x86.cr4 & CR4_SMEP)));
 	bool code = __atomic_load_n(&s->page->code, __ATOMIC_SEQ_CST);
 
+	v->emul.tlb_changes[n >= SUPER]++;
 	write = write && read && w->dirty && !s->rom;
 	v->emul.tlb->local_code |= exec && n >= SUPER && !w->global;
 	e->read = read ? tag : tag_none(i);
@@ -721,6 +734,8 @@ static bool drop_page_everywhere(struct vcpu *v, gpa a)
 
 	for (unsigned i = 0; i < NONE; i++)
 		had |= drop_page(&v->emul.tlb->view[i], a);
+	if (had)
+		changed(v);
 	return had;
 }
 
@@ -791,6 +806,7 @@ static bool drop_recent(struct vcpu *v, u32 now)
 
 void mem_epoch_slow(struct vcpu *v, u32 now)
 {
+	changed(v);
 	if (!drop_recent(v, now))
 		for (unsigned i = 0; i < NONE; i++)
 			drop_writes(v, &v->emul.tlb->view[i]);

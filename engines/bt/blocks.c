@@ -162,10 +162,17 @@ static void kill(struct bt *t, struct block64 *b)
 	t->dead++;
 }
 
+void block_forget(struct bt *t, struct block64 *b)
+{
+	if (b->host)
+		kill(t, b);
+}
+
 void blocks_drop(struct vcpu *v)
 {
 	struct bt *t = bt_of(v);
 
+	memset(t->missing, 0, sizeof(t->missing));
 	memset(t->hash, 0, sizeof(t->hash));
 	memset(t->page_index, 0, 2 * CODE_PAGES * sizeof(*t->page_index));
 	targets_clear_all(t);
@@ -303,7 +310,7 @@ static struct block64 *make(struct vcpu *v, u64 rip, const u8 *host, gpa a, u8 k
 	if (!room_for_one(t))
 		blocks_drop(v);
 	b = (struct block64 *)(void *)(t->arena + t->arena_used);
-	*b = (struct block64){.rip = rip, .host = host, .key = key,
+	*b = (struct block64){.rip = rip, .host = host, .key = key, .super = v->emul.cpl != 3,
 			      .page = code_page(t, page, true)};
 	memcpy(b->bytes, host, room);
 	translate(v, b, room, hint);
@@ -338,7 +345,8 @@ struct block64 *block_get(struct vcpu *v, u8 hint)
 	if (!host)
 		return NULL;
 	for (struct block64 *b = *chain(t, host, rip); b; b = b->next) {
-		if (b->host != host || b->rip != rip || (b->key != KEY_ANY && b->key != t->key))
+		if (b->host != host || b->rip != rip || (b->key != KEY_ANY && b->key != t->key) ||
+		    b->super != (v->emul.cpl != 3))
 			continue;
 		if (good(v, b, a))
 			return b;

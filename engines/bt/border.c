@@ -62,19 +62,24 @@ void tr_set_rip(struct code *c, unsigned t, u64 rip)
 	gs64(c, 0x89, t, RIP_AT);
 }
 
-void tr_site(struct tr *r, const struct plan *p, u32 resume)
+u32 tr_site_make(struct tr *r, const struct plan *p, u32 resume)
 {
 	bool always = p->kind == K_SITE;
 	struct site *s = arena_take(r->c.t, sizeof(*s) + always * sizeof(s->insn[0]));
 
-	s->block = ref(r->c.t, r->b);
-	s->resume = resume;
-	s->off = p->off;
-	s->decoded = always;
+	*s = (struct site){.block = ref(r->c.t, r->b), .resume = resume, .off = p->off, .decoded = always};
 	if (always)
 		s->insn[0] = p->i;
-	gs_imm32(&r->c, WORD_AT(W_SITE), ref(r->c.t, s));
+	return ref(r->c.t, s);
+}
+
+u32 tr_site(struct tr *r, const struct plan *p, u32 resume)
+{
+	u32 s = tr_site_make(r, p, resume);
+
+	gs_imm32(&r->c, WORD_AT(W_SITE), s);
 	jmp(&r->c, r->c.t->save[r->b->pair]);
+	return s;
 }
 
 /* The vector registers are to be in the host's. */

@@ -22,6 +22,13 @@ static void flags_out(struct vcpu *v)
 	v->emul.word[W_STASH] = (f & 0xff) << 8 | (f & FLAG_OF ? 1 : 0);
 }
 
+/* Translated code is entered next. */
+static void enter(struct vcpu *v)
+{
+	flags_out(v);
+	slots_look(v);
+}
+
 /* ---- where to go on */
 
 static const u8 *leave(struct vcpu *v, enum done d)
@@ -79,32 +86,38 @@ static struct block64 *next_block(struct vcpu *v, u8 hint)
 	struct block64 *b = block_get(v, hint);
 
 	t->resolves++;
-	t->no_block = !b;
 	if (epoch != v->emul.code_epoch) /* others must learn that a page holds code */
 		for (unsigned n = 0; n < v->vm->nvcpu; n++)
 			__atomic_store_n(&v->vm->vcpu[n]->emul.word[W_POLL], 1, __ATOMIC_RELAXED);
 	return b;
 }
 
+/* An instruction that lies across two pages is no block's: the interpreter's part has it. */
 static const u8 *go_on(struct vcpu *v, u8 hint)
 {
 	struct bt *t = bt_of(v);
-	unsigned table = v->emul.cpl == 3 ? 1 + tlb_context(v) : 0;
+	enum done d = DONE_NEXT;
 	struct block64 *b;
+	unsigned table;
 	const u8 *at;
 
-	if (!ready(v, t))
-		return leave(v, DONE_BRANCH);
-	at = target_get(t, table, v->x86.rip);
-	if (!at) {
+	do {
+		if ((d != DONE_NEXT && d != DONE_BRANCH) || !ready(v, t))
+			return leave(v, d == DONE_NEXT ? DONE_BRANCH : d);
+		table = v->emul.cpl == 3 ? 1 + tlb_context(v) : 0;
+		at = target_get(t, table, v->x86.rip);
+		if (at)
+			break;
 		b = next_block(v, hint);
-		if (!b)
-			return leave(v, DONE_BRANCH);
-		target_set(t, table, b);
-		at = t->rx + b->enter;
-	}
+		if (b) {
+			target_set(t, table, b);
+			at = t->rx + b->enter;
+		} else {
+			d = interp_one(v, &t->interp);
+		}
+	} while (!at);
 	v->emul.word[W_TABLE] = (u64)(uintptr_t)t->table[table];
-	flags_out(v);
+	enter(v);
 	return at;
 }
 
@@ -128,10 +141,12 @@ const u8 *bt_site(struct vcpu *v)
 	flags_in(v);
 	e->start = rip;
 	v->x86.rip = rip + i->len;
+	if (unlikely(s->slot && slot_missed(v, s, b)))
+		block_forget(t, (struct block64 *)(void *)(t->arena + s->block));
 	d = i->exec(v, i);
 	e->retired++;
 	if (likely(d == DONE_NEXT && !e->leave && t->key == vector_key(v))) {
-		flags_out(v);
+		enter(v);
 		if (!b->vector)
 			return t->rx + s->resume;
 		e->word[W_THEN] = (u64)(uintptr_t)(t->rx + s->resume);
@@ -159,12 +174,14 @@ const u8 *bt_link(struct vcpu *v)
 
 	flags_in(v);
 	v->x86.rip = o->rip;
-	b = ready(v, t) ? next_block(v, o->from->pair) : NULL;
-	if (!b)
+	if (!ready(v, t))
 		return leave(v, DONE_BRANCH);
+	b = next_block(v, o->from->pair);
+	if (!b)
+		return go_on(v, HOME);
 	if (drops == t->drops && !((o->from->rip ^ b->rip) >> 12) && o->from->host)
 		block_link(t, o, b);
-	flags_out(v);
+	enter(v);
 	return t->rx + b->enter;
 }
 
@@ -181,14 +198,12 @@ static enum done walk(struct vcpu *v, struct bt *t)
 {
 	const u8 *at;
 
-	t->no_block = false;
+	slots_count(v);
 	at = go_on(v, HOME);
 	if (at) {
 		v->emul.word[W_GO] = (u64)(uintptr_t)at;
 		code_run(v, t);
 	}
-	if (t->no_block)
-		return interp_one(v, &t->interp); /* code that no block can be made of */
 	return t->done;
 }
 
@@ -223,7 +238,7 @@ enum done bt_alone(struct vcpu *v, const struct block64 *b)
 	targets_clear_all(t);
 	v->emul.word[W_TABLE] = (u64)(uintptr_t)t->table[table];
 	v->emul.word[W_GO] = (u64)(uintptr_t)(t->rx + b->enter);
-	flags_out(v);
+	enter(v);
 	t->stop = true;
 	code_run(v, t);
 	t->stop = false;

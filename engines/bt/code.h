@@ -112,7 +112,7 @@ static inline u32 jcc(struct code *c, unsigned cond, u32 to)
 	put32(c, to - here(c) - 4);
 	return here(c) - 4;
 }
-enum { CC_B = 2, CC_AE = 3, CC_BE = 6, CC_E = 4, CC_NE = 5, CC_A = 7, CC_GE = 13 };
+enum { CC_B = 2, CC_AE = 3, CC_BE = 6, CC_E = 4, CC_NE = 5, CC_A = 7, CC_S = 8, CC_GE = 13 };
 
 /* The guest's flags between the host's and the stash; t is lost.  MOV t, RAX; LAHF;
  * SETO AL; MOV gs:, EAX; MOV RAX, t */

@@ -15,7 +15,7 @@ struct late {
 	u8 n;                  /* exit */
 	u64 x;
 };
-enum late_what { LATE_SITE, LATE_POLL, LATE_LOAD, LATE_MISS, LATE_TABLE };
+enum late_what { LATE_SITE, LATE_SLOT, LATE_POLL, LATE_LOAD, LATE_MISS, LATE_TABLE };
 
 struct tr {
 	struct code c;
@@ -40,7 +40,9 @@ void tr_later(struct tr *, u32 at, enum late_what, unsigned n, u64 x);
 /* With this condition the core executes p. */
 void tr_or_core(struct tr *, const struct plan *p, unsigned cond);
 void tr_set_rip(struct code *, unsigned t, u64 rip);
-void tr_site(struct tr *, const struct plan *, u32 resume);
+/* Returns ref() of it. */
+u32 tr_site(struct tr *, const struct plan *, u32 resume);
+u32 tr_site_make(struct tr *, const struct plan *, u32 resume);
 void tr_entries(struct tr *, bool live);
 void tr_move_rsp(struct code *, s32 n);
 /* By the table, to the address in s.a.  What is not there: with p, the core executes p,
@@ -53,8 +55,14 @@ void tr_exit_jcc(struct tr *, const struct plan *, u64 next);
 
 /* LEA to, the operand's linear address; flags may be spoiled */
 void tr_address(struct tr *, const struct plan *, unsigned to);
-/* s.a: linear to host address; the core does p where the TLB has none. */
-void tr_check(struct tr *, const struct plan *, unsigned size, bool write);
+/* s.a: linear to host address; the core does p where the TLB has none.  slot: of tr_slot(),
+ * or NO_SLOT. */
+void tr_check(struct tr *, const struct plan *, unsigned size, bool write, int slot);
+enum { NO_SLOT = -1 };
+/* The one for p's memory operand. */
+int tr_slot(const struct tr *, const struct plan *);
+/* t: the TLB's entry for the address a, which becomes its offset to the entry's tag. */
+void tr_tlb(struct code *, unsigned a, unsigned t, u8 tag);
 /* s.a is where [RSP + disp] is in the host. */
 void tr_stack(struct tr *, const struct plan *, int disp, bool write);
 /* The instruction with [base] for its memory operand. */
@@ -63,5 +71,11 @@ void tr_put_insn(struct tr *, const struct plan *, unsigned base);
 /* ---- system.c: true: p is one of these, and done */
 
 bool tr_system(struct tr *, const struct plan *);
+
+/* ---- slot.c */
+
+/* As tr_check(), by a slot; flags are lost. */
+void tr_slot_check(struct tr *, const struct plan *, unsigned size, bool write, unsigned slot);
+void tr_slot_late(struct tr *, const struct late *, u32 resume);
 
 #endif

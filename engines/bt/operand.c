@@ -54,7 +54,29 @@ static void index_of(struct code *c, unsigned t, unsigned a, bool bmi2)
 	PUT(c, 0xc1, (u8)(0xe8 | (t & 7)), 7);
 }
 
-void tr_check(struct tr *r, const struct plan *p, unsigned size, bool write)
+void tr_tlb(struct code *c, unsigned a, unsigned t, u8 tag)
+{
+	index_of(c, t, a, c->t->bmi2);
+	alu_imm(c, 0, 4, t, (TLB_SIZE - 1) << 5);           /* AND */
+	gs64(c, 0x03, t, VIEW_AT);                          /* ADD t, view */
+	mem64(c, 0x2b, a, t, tag);                          /* SUB a, tag */
+}
+
+int tr_slot(const struct tr *r, const struct plan *p)
+{
+	const struct insn *i = &p->i;
+	u64 a = r->b->rip + p->off + i->len + (u64)(s64)i->disp;
+
+	if (i->seg == FS || i->seg == GS)
+		return 40 + (i->seg == GS);
+	if (i->index == REG_NONE && i->base < 16)
+		return i->base;
+	if (i->index == REG_NONE)
+		return 32 + (int)((i->base == REG_RIP ? a : (u64)(s64)i->disp) >> 12 & 7);
+	return 16 + ((i->base < 16 ? 5 * (i->base + 1) : 0) + i->index) % 16;
+}
+
+void tr_check(struct tr *r, const struct plan *p, unsigned size, bool write, int slot)
 {
 	u8 tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
 	struct code *c = &r->c;
@@ -65,10 +87,11 @@ void tr_check(struct tr *r, const struct plan *p, unsigned size, bool write)
 		PUT(c, 0xf6, (u8)(0xc0 | (a & 7)), (u8)(p->align - 1)); /* TEST a, align - 1 */
 		tr_later(r, jcc(c, CC_NE, 0), LATE_SITE, (unsigned)(p - r->plan), 0);
 	}
-	index_of(c, t, a, c->t->bmi2);
-	alu_imm(c, 0, 4, t, (TLB_SIZE - 1) << 5);           /* AND */
-	gs64(c, 0x03, t, VIEW_AT);                          /* ADD t, view */
-	mem64(c, 0x2b, a, t, tag);                          /* SUB a, tag */
+	if (slot != NO_SLOT && !slot_missing(c->t, r->b, p->off)) {
+		tr_slot_check(r, p, size, write, (unsigned)slot);
+		return;
+	}
+	tr_tlb(c, a, t, tag);
 	alu_imm(c, 1, 7, a, PAGE_SIZE - size);              /* CMP */
 	tr_later(r, jcc(c, CC_A, 0), LATE_SITE, (unsigned)(p - r->plan), 0);
 	mem64(c, 0x03, a, t, offsetof(struct tlb_entry, page));
@@ -112,5 +135,5 @@ void tr_stack(struct tr *r, const struct plan *p, int disp, bool write)
 	put8(&r->c, 0x8d);
 	put_modrm(&r->c, r->s.a, RSP, disp);
 	tr_spoil(r, p);
-	tr_check(r, p, 8, write);
+	tr_check(r, p, 8, write, RSP);
 }

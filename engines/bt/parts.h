@@ -12,6 +12,9 @@
 struct plan;
 struct shadow;
 
+/* Slots: SLOTS in each set, one set for users and one for the supervisor. */
+enum { SLOT_REGS = 48, SLOTS = 4 * SLOT_REGS, SLOT_SETS = 2, SLOT_COUNTS = 512, SIZES = 8 };
+
 /* emul.word[]: what generated code reads and writes by GS besides the registers. */
 enum word {
 	W_STASH,   /* the six arithmetic flags: AH as LAHF has it, AL is OF */
@@ -25,7 +28,17 @@ enum word {
 	W_VECTOR,  /* 1: the guest's vector registers are in the host's; 2: x87's, too */
 	W_THEN,    /* where to go when they have been loaded */
 	W_FLAGS,   /* the flags meanwhile, as in the stash */
+	W_BACK,    /* slot.c's thunks: where to go on, an offset in the code memory */
+	W_CODE,    /* where that is */
+	W_SLOT, W_DIFF, W_PAGE, /* inside them */
+	W_SEEN,    /* emul.tlb_changes that each set of slots is of */
+	W_VIEW = W_SEEN + SLOT_SETS, /* and the view */
+	W_LIMITS = 20, /* slots: see slot.c */
+	W_TAGS = W_LIMITS + SLOT_SETS * SLOTS,
+	W_COUNTS = W_TAGS + 2 * SLOT_SETS * SLOTS,
+	WORDS = W_COUNTS + SLOT_COUNTS / 4,
 };
+_Static_assert((int)WORDS <= (int)EMUL_WORDS, "");
 
 /* Scratch registers come in pairs, so that there are few kinds of exit. */
 enum { PAIRS = 7, HOME = 0 /* the pair that is in memory at every border: rule 3 */ };
@@ -47,6 +60,7 @@ struct site {
 	u32 resume;            /* offset in the code memory, behind the instruction */
 	u8 off;                /* of the instruction in the block's bytes */
 	bool decoded;
+	bool slot;             /* come to when a slot had not the page */
 	struct insn insn[];    /* one, if decoded */
 };
 
@@ -66,6 +80,7 @@ struct block64 {
 	u16 len, n;            /* bytes, instructions */
 	u8 key, pair;          /* key: KEY_ANY if no vector instruction is in it */
 	u8 vector;             /* what W_VECTOR must be in it, at least */
+	bool super;            /* runs at CPL 0 to 2, and uses the supervisor's slots */
 	u8 bytes[];
 };
 
@@ -98,6 +113,7 @@ struct bt {
 	u32 used, thunks_end;      /* of it */
 	u32 save[PAIRS];           /* thunks: site of a block with this pair */
 	u32 link, miss, enter;     /* thunks: unlinked exit, target not in the table, from C */
+	u32 refill[PAIRS][SIZES][2]; /* thunks: a slot that had not the page, by size, for writing */
 	u32 load[3];               /* thunks: registers for W_VECTOR 1, 2, then to W_THEN */
 	u8 *arena;
 	u32 arena_used;
@@ -105,8 +121,10 @@ struct bt {
 	enum done done;            /* why the code was left */
 	bool bmi2;                 /* the host has it, and the guest */
 	u8 key;                    /* what vector_key() said last */
+	u8 strikes[SLOT_COUNTS];   /* how often a count ran out since then */
+	u64 counted;               /* when W_COUNTS were set anew */
+	u64 missing[1 << 9];       /* set of instructions (hashed) whose slots missed too often */
 	bool single, stop;         /* bt_one(): blocks of one instruction; it has begun */
-	bool no_block;             /* ... because none can be made at rip */
 	u32 npages;
 	struct code_page *pages;
 	u16 *page_index;           /* hash: ram_page to index + 1 */
@@ -121,6 +139,7 @@ struct bt {
 };
 
 static inline struct bt *bt_of(const struct vcpu *v) { return v->engine_data; }
+struct code;
 static inline u32 ref(const struct bt *t, const void *p) /* 0: none */
 {
 	return p ? (u32)((const u8 *)p - t->arena) : 0;
@@ -140,7 +159,17 @@ void code_run(struct vcpu *, struct bt *);
 void translate(struct vcpu *, struct block64 *, unsigned room, u8 hint);
 void out_jump(struct bt *, struct out *, u8 from_pair);
 
+/* slot.c */
+void slots_make(struct code *); /* thunks */
+void slots_look(struct vcpu *);     /* before translated code is entered */
+void slots_count(struct vcpu *);    /* now and then */
+bool slot_missing(const struct bt *, const struct block64 *, unsigned off);
+/* Site s was come to: true: its instruction is to use a slot no more. */
+bool slot_missed(struct vcpu *, const struct site *, const struct block64 *);
+u32 slot_count_at(u32 site);
+
 /* blocks.c */
+void block_forget(struct bt *, struct block64 *); /* it is made anew when it is come to again */
 int blocks_init(struct bt *);
 void blocks_fini(struct bt *);
 void blocks_drop(struct vcpu *);

@@ -57,6 +57,7 @@ void thunks_make(struct vcpu *v)
 	to_c(&c, pairs[HOME], bt_link, load, avx);
 	t->miss = here(&c);
 	to_c(&c, pairs[HOME], bt_miss, load, avx);
+	slots_make(&c);
 	for (unsigned n = 1; n < 3; n++) {
 		t->load[n] = here(&c);
 		n == 1 ? vector_load(&c, avx) : x87_load(&c, avx);

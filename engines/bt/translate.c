@@ -80,7 +80,7 @@ static void copy(struct tr *r, const struct plan *p)
 	if (mem) {
 		tr_address(r, p, r->s.a);
 		tr_spoil(r, p);
-		tr_check(r, p, p->size, p->write);
+		tr_check(r, p, p->size, p->write, tr_slot(r, p));
 	}
 	if (p->reads)
 		tr_need_host(r);
@@ -137,7 +137,7 @@ static void load_temp(struct tr *r, const struct plan *p, u32 at)
 	if (p->i.flags & INSN_MEM) {
 		tr_address(r, p, r->s.a);
 		tr_spoil(r, p);
-		tr_check(r, p, 8, false);
+		tr_check(r, p, 8, false, tr_slot(r, p));
 		mem64(&r->c, 0x8b, r->s.a, r->s.a, 0);
 		gs64(&r->c, 0x89, r->s.a, at);
 	} else {
@@ -168,7 +168,7 @@ static void leave_frame(struct tr *r, const struct plan *p)
 
 	mov_rr(c, r->s.a, RBP);
 	tr_spoil(r, p);
-	tr_check(r, p, 8, false);
+	tr_check(r, p, 8, false, RSP);
 	PUT(c, 0x48, 0x8d, 0x65, 0x08);               /* LEA RSP, [RBP + 8] */
 	mem64(c, 0x8b, RBP, r->s.a, 0);
 }
@@ -185,7 +185,7 @@ static void jmp_rm(struct tr *r, const struct plan *p)
 	if (p->i.flags & INSN_MEM) {
 		tr_address(r, p, r->s.a);
 		tr_spoil(r, p);
-		tr_check(r, p, 8, false);
+		tr_check(r, p, 8, false, tr_slot(r, p));
 		mem64(&r->c, 0x8b, r->s.a, r->s.a, 0);
 	} else {
 		mov_rr(&r->c, r->s.a, p->i.rm);
@@ -216,7 +216,7 @@ static void divide(struct tr *r, const struct plan *p)
 	if (p->i.flags & INSN_MEM) {
 		tr_address(r, p, a);
 		tr_spoil(r, p);
-		tr_check(r, p, p->size, false);
+		tr_check(r, p, p->size, false, tr_slot(r, p));
 		d = r->s.b;
 		put_rex(c, wide, d, a);
 		put8(c, 0x8b);
@@ -263,7 +263,7 @@ static void bit(struct tr *r, const struct plan *p)
 	put8(c, 0x48 | a >> 3 << 2 | t >> 3 << 1 | a >> 3);
 	PUT(c, 0x8d, (u8)(0x44 | (a & 7) << 3),
 	    (u8)((wide ? 3 : 2) << 6 | (t & 7) << 3 | (a & 7)), 0);  /* LEA a, [a + t * size] */
-	tr_check(r, p, p->size, p->write);
+	tr_check(r, p, p->size, p->write, NO_SLOT);
 	put_rex(c, 0, p->i.reg, t);
 	PUT(c, 0x89, (u8)(0xc0 | (p->i.reg & 7) << 3 | (t & 7)));
 	alu_imm(c, 0, 4, t, wide ? 63 : 31);
@@ -330,6 +330,9 @@ static void late(struct tr *r, const struct late *l, const u32 *resume)
 		if (l->x)
 			tr_move_rsp(c, (s32)l->x); /* what was pushed is pushed again */
 		tr_site(r, &r->plan[l->n], resume[l->n]);
+		return;
+	case LATE_SLOT:
+		tr_slot_late(r, l, resume[l->n]);
 		return;
 	case LATE_POLL:
 		tr_convert(c, pair, HOME);

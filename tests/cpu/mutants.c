@@ -15,7 +15,7 @@ CODE(block, "mov %eax, 8(%rdi)\n"
 	    "push %rbx\n"
 	    "ret");
 
-static struct vcpu *guest(struct block64 **b)
+static struct vcpu *guest(struct block64 **b, bool slots)
 {
 	struct vcpu *v = guest_new();
 
@@ -25,6 +25,7 @@ static struct vcpu *guest(struct block64 **b)
 	emul_sync_in(v);
 	GUEST_LOAD(v, block);
 	v->x86.rip = AT;
+	memset(bt_of(v)->missing, slots ? 0 : 0xff, sizeof(bt_of(v)->missing));
 	bt_look(v);
 	*b = block_get(v, HOME);
 	assert_non_null(*b);
@@ -39,25 +40,30 @@ static void end(struct vcpu *v)
 
 static void right(void **state)
 {
-	struct block64 *b;
-	struct vcpu *v = guest(&b);
-	u32 at;
+	for (unsigned slots = 0; slots < 2; slots++) {
+		struct block64 *b;
+		struct vcpu *v = guest(&b, slots);
+		u32 at;
 
-	assert_null(verify_block(v, b, &at));
-	assert_int_equal(at, b->end);
-	end(v);
+		assert_null(verify_block(v, b, &at));
+		assert_int_equal(at, b->end);
+		b->super = !b->super; /* the other's slots */
+		assert_int_equal(!verify_block(v, b, &at), !slots);
+		end(v);
+	}
 }
 
 /* `at` bytes into the first place where these n bytes are, a byte becomes another one. */
-static const struct mutant {
+struct mutant {
 	const char *bytes;
 	u8 n, at, to;
 	const char *said;
-} mutants[] = {
+};
+static const struct mutant mutants[] = {
 	{"\x41\x89\x07", 3, 0, 0x49, "more bytes"},                /* MOV [R15], EAX to RAX */
 	{"\x41\x89\x07", 3, 2, 0x06, "not checked"},               /* [R14] */
 	{"\x41\x89\x07", 3, 0, 0x40, "not checked"},               /* [RDI], the guest's own address */
-	{"\xf0\x41\x0f\xc1", 4, 1, 0x49, "more bytes"},            /* LOCK XADD, wider */
+	{"\x41\x0f\xc1", 3, 0, 0x49, "more bytes"},                /* XADD, wider */
 	{"\x2b\x7e\x08", 3, 2, 0x00, "check for reading"},         /* the wrong tag */
 	{"\x2b\x7e\x08", 3, 2, 0x10, "not checked"},               /* that of code */
 	{"\x03\x7e\x18", 3, 2, 0x10, "not checked"},               /* no page */
@@ -65,8 +71,8 @@ static const struct mutant {
 	{"\x81\xff\xf0\x0f", 4, 3, 0x1f, "not checked"},           /* more than a page */
 	{"\x0f\x87", 2, 1, 0x86, "not checked"},                   /* JA to JBE */
 	{"\x0f\x87", 2, 1, 0x82, "not checked"},                   /* to JB: the address may be 4096 */
-	{"\x81\xe6\xe0\x7f", 4, 3, 0xff, "not checked"},           /* an index outside the view */
-	{"\x81\xe6\xe0\x7f", 4, 2, 0xf0, "not checked"},           /* the middle of an entry */
+	{"\x81\xe6\xe0\xff\x01", 5, 4, 0x03, "not checked"},       /* an index outside the view */
+	{"\x81\xe6\xe0\xff", 4, 2, 0xf0, "not checked"},           /* the middle of an entry */
 	{"\xf0\xf7\x07\x41", 4, 2, 0x08, "not checked"},           /* RORX by 8: another page's entry */
 	{"\xf0\xf7\x07\x41", 4, 1, 0xf6, "not checked"},           /* another register's */
 	{"\x65\x4c\x03\x34\x25", 5, 0, 0x3e, "not ours"},          /* the view, without GS */
@@ -79,6 +85,28 @@ static const struct mutant {
 	{"\x83\xfa\x05", 3, 1, 0x3a, "not checked"},               /* CMP [RDX], 5 */
 };
 
+/* The same with slots; here a byte is changed by XOR. */
+static const struct mutant slotted[] = {
+	{"\x41\x89\x07", 3, 0, 0x08, "more bytes"},                /* MOV [R15], EAX to RAX */
+	{"\x41\x89\x07", 3, 2, 0x01, "not checked"},               /* [R14] */
+	{"\x65\x4c\x2b\x3c\x25", 5, 5, 0x10, "not checked"},       /* SUB R15, another slot's tag */
+	{"\x65\x4c\x2b\x3c\x25", 5, 5, 0x08, "not checked"},       /* a page */
+	{"\x65\x4c\x2b\x3c\x25", 5, 1, 0x04, "not checked"},       /* from another register */
+	{"\x65\x4c\x3b\x3c\x25", 5, 5, 0x08, "not checked"},       /* CMP R15, another slot's limit */
+	{"\x65\x4c\x3b\x3c\x25", 5, 1, 0x08, "not checked"},       /* its low half */
+	{"\x65\x4c\x3b\x3c\x25", 5, 2, 0x02, "not checked"},       /* the other way round */
+	{"\x0f\x83", 2, 1, 0x01, "not checked"},                   /* JAE to JB */
+	{"\x0f\x83", 2, 1, 0x04, "not checked"},                   /* to JA: the limit itself */
+	{"\x65\x4c\x03\x3c\x25", 5, 5, 0x10, "not checked"},       /* ADD R15, another slot's page */
+	{"\x65\x4c\x03\x3c\x25", 5, 5, 0x08, "not checked"},       /* its tag */
+	{"\x65\x4c\x03\x3c\x25", 5, 2, 0x28, "not checked"},       /* SUB */
+	{"\x41\xbe", 2, 2, 0x04, "out of the block"},              /* no slot's number for the thunk */
+	{"\x41\xbe", 2, 3, 0x01, "out of the block"},              /* that of one for reading */
+	{"\x41\xbe", 2, 3, 0x80, "out of the block"},              /* that of none */
+	{"\x65\xc7\x04\x25", 4, 8, 0x77, "W_SITE names"},          /* no site */
+	{"\x65\x66\x83\x2c\x25", 5, 6, 0x80, "vCPU's state"},      /* another thing is counted */
+};
+
 static u8 *find(const struct bt *t, const struct block64 *b, const struct mutant *m)
 {
 	for (u32 k = b->enter; k + m->n <= b->end; k++)
@@ -87,14 +115,14 @@ static u8 *find(const struct bt *t, const struct block64 *b, const struct mutant
 	return NULL;
 }
 
-static void wrong(void **state)
+static void change(const struct mutant *all, unsigned count, bool slots)
 {
 	struct block64 *b;
-	struct vcpu *v = guest(&b);
+	struct vcpu *v = guest(&b, slots);
 	unsigned bad = 0;
 
-	for (unsigned n = 0; n < countof(mutants); n++) {
-		const struct mutant *m = &mutants[n];
+	for (unsigned n = 0; n < count; n++) {
+		const struct mutant *m = &all[n];
 		u8 *p = find(bt_of(v), b, m), was;
 		const char *said;
 		u32 at;
@@ -104,7 +132,7 @@ static void wrong(void **state)
 			continue;
 		}
 		was = *p;
-		*p = m->to;
+		*p = slots ? was ^ m->to : m->to;
 		said = verify_block(v, b, &at);
 		if (!said || !strstr(said, m->said))
 			fprintf(stderr, "mutant %u: %s\n", n, said ? said : "not seen"), bad++;
@@ -114,11 +142,44 @@ static void wrong(void **state)
 	end(v);
 }
 
+static void wrong(void **state)
+{
+	change(mutants, countof(mutants), false);
+}
+static void wrong_slots(void **state)
+{
+	change(slotted, countof(slotted), true);
+}
+
+/* Each place that a thunk comes back to, before where it should be, and in the instruction there. */
+static void back(void **state)
+{
+	static const u8 store[] = {0x65, 0xc7, 0x04, 0x25};
+	u32 place = (u32)offsetof(struct vcpu, emul.word[W_BACK]), at;
+	struct block64 *b;
+	struct vcpu *v = guest(&b, true);
+	u8 *rw = bt_of(v)->rw;
+	unsigned n = 0;
+
+	for (u32 k = b->enter; k + 12 <= b->end; k++) {
+		if (memcmp(rw + k, store, 4) || ld32(rw + k + 4) != place)
+			continue;
+		for (s32 off = -9; off < 3; off++) {
+			st32(rw + k + 8, ld32(rw + k + 8) + (u32)off);
+			assert_int_equal(!verify_block(v, b, &at), !off);
+			st32(rw + k + 8, ld32(rw + k + 8) - (u32)off);
+		}
+		n++;
+	}
+	assert_int_equal(n, 6);
+	end(v);
+}
+
 /* Each jump, a byte too far. */
 static void jumps(void **state)
 {
 	struct block64 *b;
-	struct vcpu *v = guest(&b);
+	struct vcpu *v = guest(&b, true);
 	u8 *rw = bt_of(v)->rw;
 	unsigned n = 0;
 	u32 at;
@@ -140,7 +201,8 @@ static void jumps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(jumps),
+		cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(wrong_slots),
+		cmocka_unit_test(back), cmocka_unit_test(jumps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

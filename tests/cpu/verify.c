@@ -1,7 +1,7 @@
 /* See verify.h.  One pass over a block's instructions in the order they lie in memory, with
  * what is known of each register: where another instruction can jump to, nothing is.
  *
- * A guest address becomes a host address in one way (translate.c, check()):
+ * A guest address becomes a host address in one of two ways.  By the TLB (operand.c, tr_check()):
  *
  *	COPY      t = a                   or RORX, at once
  *	SHIFTED   t = a >> 7
@@ -9,18 +9,27 @@
  *	ENTRY     t += view
  *	DIFF      a -= t->read or ->write       the address that the index is of
  *	OFFSET    a <= PAGE_SIZE - size         or it jumps
- *	HOST      a += t->page                  of the same t */
+ *	HOST      a += t->page                  of the same t
+ *
+ * or by a slot (slot.c), whose tag, limit and page are taken together from the TLB by C and by
+ * thunks, which are not looked at here:
+ *
+ *	BEHIND    a -= the slot's tag
+ *	WITHIN    a < the slot's limit          or it jumps
+ *	HOST      a += the slot's page          of the same slot
+ *
+ * Where it jumps to, a thunk is asked to come BACK behind that with a HOST. */
 #include "tests/cpu/verify.h"
 #include "core/x86/mem.h"
 #include "core/x86/x86.h"
 
 #include <Zydis/Zydis.h>
 
-enum know { ANY, COPY, SHIFTED, INDEX, ENTRY, DIFF, COMPARED, OFFSET, HOST, PLACE, SLOT, CODE, NUMBER };
+enum know { ANY, BEHIND, LIMITED, WITHIN, COPY, SHIFTED, INDEX, ENTRY, DIFF, COMPARED, OFFSET, HOST, PLACE, SLOT, CODE, NUMBER };
 struct fact {
 	enum know what;
 	u64 id;                /* of this value of the register */
-	u64 of;                /* id of the address, of the entry; the number */
+	u64 of;                /* id of the address, of the entry; the slot; the number */
 	unsigned size;
 	bool write;
 };
@@ -37,12 +46,16 @@ struct proof {
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 	u32 at;
 	const u32 *leaves;     /* the thunk that may take what is in W_SITE now */
+	u32 back;              /* what is in W_BACK, 0: nothing yet */
+	u8 back_size[EMIT_MOST]; /* by offset: so much is proved by the thunk that comes back there */
+	bool back_write[EMIT_MOST];
 };
-enum { BEGINS = 1, TARGET = 2 };
+enum { BEGINS = 1, TARGET = 2, BACK = 4 };
 
 /* ---- the vCPU's own state */
 
 #define FIELD(f) offsetof(struct vcpu, f), sizeof(((struct vcpu *)0)->f)
+#define WORDS_OF(w, n) offsetof(struct vcpu, emul.word[w]), 8ull * (n)
 #define SEGS offsetof(struct vcpu, x86.seg), sizeof(((struct vcpu *)0)->x86.seg)
 static const struct {
 	size_t at, n;
@@ -55,6 +68,8 @@ static const struct {
 	{FIELD(emul.word[W_GO]), true}, {FIELD(emul.word[W_POLL]), false},
 	{FIELD(emul.word[W_TABLE]), false}, {FIELD(emul.word[W_TEMP]), true},
 	{FIELD(emul.word[W_VECTOR]), false}, {FIELD(emul.word[W_THEN]), true},
+	{FIELD(emul.word[W_BACK]), true}, {WORDS_OF(W_LIMITS, SLOT_SETS * SLOTS), false},
+	{WORDS_OF(W_TAGS, 2 * SLOT_SETS * SLOTS), false}, {WORDS_OF(W_COUNTS, SLOT_COUNTS / 4), true},
 };
 
 static bool field_ok(u64 at, unsigned n, bool write)
@@ -149,6 +164,8 @@ static const char *gs_write(struct proof *p, const ZydisDecodedOperand *o)
 	    (f->of != (u64)(uintptr_t)tlb_super(p->v, false) &&
 	     f->of != (u64)(uintptr_t)tlb_super(p->v, true))))
 		return "the view is none";
+	if (is_gs(o, word_at(W_BACK)))
+		p->back = from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? (u32)from->imm.value.u : 0;
 	if (!is_gs(o, word_at(W_SITE)))
 		return NULL;
 	p->leaves = from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? leaves(p, from->imm.value.u) : NULL;
@@ -190,6 +207,19 @@ static const char *operand(struct proof *p, const ZydisDecodedOperand *o)
 }
 
 /* ---- steps of a check */
+
+/* Which of the block's slots has this word for its tag, limit or page; -1: none. */
+static s64 slot_of(const struct proof *p, const ZydisDecodedOperand *o, unsigned first, unsigned stride)
+{
+	u64 n;
+
+	if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->size != 64 || !is_gs(o, (u64)o->mem.disp.value))
+		return -1;
+	n = (u64)o->mem.disp.value - word_at(first);
+	return n % (8 * stride) || n / (8 * stride) / SLOTS != p->b->super ? -1 : (s64)(n / (8 * stride));
+}
+static unsigned slot_size(u64 slot) { return slot / SLOT_REGS & 2 ? 64 : 8; }
+static bool slot_writes(u64 slot) { return slot / SLOT_REGS & 1; }
 
 static bool takes(const struct proof *p, ZydisMnemonic m, unsigned bits)
 {
@@ -252,6 +282,21 @@ static bool to_host(struct proof *p, struct fact *d)
 	return false;
 }
 
+static bool by_slot(struct proof *p, struct fact *d)
+{
+	const ZydisDecodedOperand *s = &p->op[1];
+	s64 n;
+
+	if (takes(p, ZYDIS_MNEMONIC_SUB, 64) && (n = slot_of(p, s, W_TAGS, 2)) >= 0)
+		*d = (struct fact){.what = BEHIND, .of = (u64)n};
+	else if (takes(p, ZYDIS_MNEMONIC_ADD, 64) && d->what == WITHIN &&
+		 slot_of(p, s, W_TAGS + 1, 2) == (s64)d->of)
+		*d = (struct fact){.what = HOST, .size = slot_size(d->of), .write = slot_writes(d->of)};
+	else
+		return false;
+	return true;
+}
+
 static bool to_slot(struct proof *p, struct fact *d)
 {
 	const ZydisDecodedOperand *s = &p->op[1];
@@ -275,7 +320,7 @@ static bool to_slot(struct proof *p, struct fact *d)
 	return true;
 }
 
-/* CMP a, PAGE_SIZE - size; the JA behind it makes an offset of it. */
+/* CMP a, PAGE_SIZE - size, or a slot's limit; the JA or JAE behind it makes an offset of it. */
 static bool compared(struct proof *p)
 {
 	struct fact *d;
@@ -284,6 +329,10 @@ static bool compared(struct proof *p)
 	if (!takes(p, ZYDIS_MNEMONIC_CMP, 64))
 		return false;
 	d = fact(p, &p->op[0]);
+	if (d->what == BEHIND && slot_of(p, &p->op[1], W_LIMITS, 1) == (s64)d->of) {
+		d->what = LIMITED;
+		return true;
+	}
 	if (d->what != DIFF || most >= PAGE_SIZE)
 		return false;
 	d->what = COMPARED;
@@ -302,7 +351,7 @@ static bool step(struct proof *p)
 	    (r = gpr(p->op[0].reg.value)) < 0)
 		return false;
 	d = p->r[r];
-	if (!to_entry(p, &d) && !to_host(p, &d) && !to_slot(p, &d))
+	if (!to_entry(p, &d) && !to_host(p, &d) && !by_slot(p, &d) && !to_slot(p, &d))
 		return false;
 	set(p, r, d);
 	return true;
@@ -310,9 +359,41 @@ static bool step(struct proof *p)
 
 /* ---- jumps */
 
+static const u8 sizes[SIZES] = {1, 2, 4, 8, 10, 16, 32, 64};
+
+/* Is this the entry of a thunk that fills a slot?  For operands of which size, and to be written? */
+static bool refill(const struct proof *p, u32 to, unsigned *size, bool *write)
+{
+	for (unsigned n = 0; n < 2 * SIZES; n++)
+		if (to == p->t->refill[p->b->pair][n / 2][n & 1]) {
+			*size = sizes[n / 2];
+			*write = n & 1;
+			return true;
+		}
+	return false;
+}
+
+/* It is told a site, where to come back to, and a slot of that kind. */
+static bool refill_ok(const struct proof *p, unsigned size, bool write)
+{
+	const struct fact *f = &p->r[pairs[p->b->pair].b];
+	u32 off = p->back - p->b->enter;
+
+	return p->leaves == &p->t->save[p->b->pair] && p->back && off < p->b->end - p->b->enter &&
+	       p->start[off] & BEGINS && p->start[off] & BACK && p->back_size[off] <= size &&
+	       p->back_write[off] <= write && f->what == NUMBER && !(f->of % 8) &&
+	       f->of / 8 / SLOTS == p->b->super && slot_writes(f->of / 8) == write &&
+	       (slot_size(f->of / 8) == 64) == (size > 8);
+}
+
 static bool thunk(const struct proof *p, u32 to)
 {
 	const struct bt *t = p->t;
+	unsigned size;
+	bool write;
+
+	if (refill(p, to, &size, &write))
+		return refill_ok(p, size, write);
 
 	return (p->leaves && to == *p->leaves) || to == t->miss || to == t->load[1] || to == t->load[2];
 }
@@ -341,11 +422,14 @@ static const char *jump(struct proof *p)
 		return "a jump to anywhere";
 	}
 	for (int r = 0; r < 16; r++)
-		if (p->r[r].what == COMPARED)
+		if (p->r[r].what == LIMITED)
+			p->r[r].what = p->i.mnemonic == ZYDIS_MNEMONIC_JNB ? WITHIN : ANY;
+		else if (p->r[r].what == COMPARED)
 			p->r[r].what = p->i.mnemonic == ZYDIS_MNEMONIC_JNBE ? OFFSET : ANY;
 	if (p->i.meta.category == ZYDIS_CATEGORY_UNCOND_BR)
 		forget(p);
 	p->leaves = NULL;
+	p->back = 0;
 	return NULL;
 }
 
@@ -392,7 +476,7 @@ static const char *instruction(struct proof *p)
 	if (is_jump(&p->i))
 		return jump(p);
 	for (int r = 0; r < 16; r++)
-		if (p->r[r].what == COMPARED)
+		if (p->r[r].what == COMPARED || p->r[r].what == LIMITED)
 			p->r[r].what = ANY; /* the jump must come at once */
 	if (forbidden(p))
 		return "an instruction that has no business there";
@@ -406,6 +490,44 @@ static bool decode_at(struct proof *p)
 	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&p->z, p->t->rw + p->at, p->b->end - p->at, &p->i, p->op));
 }
 
+/* Where thunks come back to, and what with at least. */
+static void come_back(struct proof *p)
+{
+	u32 off = p->back - p->b->enter;
+	unsigned size;
+	bool write;
+
+	if (p->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && is_gs(&p->op[0], word_at(W_BACK)) &&
+	    p->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		p->back = (u32)p->op[1].imm.value.u;
+	if (p->i.mnemonic != ZYDIS_MNEMONIC_JMP || p->op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		return;
+	if (refill(p, p->at + p->i.length + (u32)p->op[0].imm.value.u, &size, &write) && p->back &&
+	    off < p->b->end - p->b->enter) {
+		bool first = !(p->start[off] & BACK);
+
+		p->start[off] |= BACK;
+		p->back_size[off] = first || size < p->back_size[off] ? (u8)size : p->back_size[off];
+		p->back_write[off] = write && (first || p->back_write[off]);
+	}
+	p->back = 0;
+}
+
+/* Here a thunk comes, or the check ends that it stands in for. */
+static void joined(struct proof *p)
+{
+	u32 off = p->at - p->b->enter;
+	int a = pairs[p->b->pair].a;
+	struct fact f = p->r[a];
+
+	forget(p);
+	if (f.what != HOST)
+		return;
+	f.size = f.size < p->back_size[off] ? f.size : p->back_size[off];
+	f.write &= p->back_write[off];
+	set(p, a, f);
+}
+
 /* Where instructions begin, and which of them may be come to by a jump. */
 static const char *layout(struct proof *p)
 {
@@ -415,6 +537,7 @@ static const char *layout(struct proof *p)
 		if (!decode_at(p))
 			return "no instruction";
 		p->start[p->at - b->enter] |= BEGINS;
+		come_back(p);
 		if (is_jump(&p->i) && p->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 			u32 to = p->at + p->i.length + (u32)p->op[0].imm.value.u;
 
@@ -432,7 +555,7 @@ static const char *layout(struct proof *p)
 	for (unsigned k = 0; k < 4; k++)
 		p->start[(const u32[]){b->enter, b->load, b->poll, b->body}[k] - b->enter] |= TARGET;
 	for (unsigned k = 0; k < b->end - b->enter; k++)
-		if (p->start[k] == TARGET)
+		if (p->start[k] && !(p->start[k] & BEGINS))
 			return "a jump into an instruction";
 	return p->at == b->end ? NULL : "the last instruction reaches over the end";
 }
@@ -449,9 +572,12 @@ const char *verify_block(const struct vcpu *v, const struct block64 *b, u32 *at)
 	ZydisDecoderInit(&p.z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	wrong = layout(&p);
 	forget(&p);
+	p.back = 0;
 	for (p.at = b->enter; !wrong && p.at < b->end; p.at += p.i.length) {
 		if (p.start[p.at - b->enter] & TARGET)
 			forget(&p);
+		else if (p.start[p.at - b->enter] & BACK)
+			joined(&p);
 		decode_at(&p);
 		wrong = instruction(&p);
 		if (wrong)
