@@ -65,6 +65,10 @@ int tr_slot(const struct tr *, const struct plan *);
 void tr_tlb(struct code *, unsigned a, unsigned t, u8 tag);
 /* s.a is where [RSP + disp] is in the host. */
 void tr_stack(struct tr *, const struct plan *, int disp, bool write);
+/* LOCK, if p has it and it is of use.  With one vCPU nobody else changes memory that the guest does,
+ * and what orders accesses before those of a device is made to: XCHG has no prefix, the idiom
+ * for a fence changes nothing (LOCK OR, ADD 0) or the stack. */
+void tr_lock(struct tr *, const struct plan *);
 /* The instruction with [base] for its memory operand. */
 void tr_put_insn(struct tr *, const struct plan *, unsigned base);
 

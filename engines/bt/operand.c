@@ -97,6 +97,15 @@ void tr_check(struct tr *r, const struct plan *p, unsigned size, bool write, int
 	mem64(c, 0x03, a, t, offsetof(struct tlb_entry, page));
 }
 
+void tr_lock(struct tr *r, const struct plan *p)
+{
+	const struct insn *i = &p->i;
+	bool fence = i->base == RSP || (i->imm_len && !i->imm);
+
+	if (i->flags & INSN_LOCK && (r->v->vm->nvcpu > 1 || fence))
+		put8(&r->c, 0xf0);
+}
+
 void tr_put_insn(struct tr *r, const struct plan *p, unsigned base)
 {
 	const struct insn *i = &p->i;
@@ -110,8 +119,7 @@ void tr_put_insn(struct tr *r, const struct plan *p, unsigned base)
 	} else {
 		static const u8 pre[3] = {0x66, 0xf3, 0xf2};
 
-		if (i->flags & INSN_LOCK)
-			put8(c, 0xf0);
+		tr_lock(r, p);
 		if (i->flags & INSN_66)
 			put8(c, pre[0]);
 		if (i->flags & (INSN_REP | INSN_REPNE))

@@ -270,8 +270,7 @@ static void bit(struct tr *r, const struct plan *p)
 	gs64(c, 0x89, RAX, WORD_AT(W_TEMP));
 	flags_load(c);
 	gs64(c, 0x8b, RAX, WORD_AT(W_TEMP));
-	if (p->i.flags & INSN_LOCK)
-		put8(c, 0xf0);
+	tr_lock(r, p);
 	put_rex(c, wide, t, a);
 	PUT(c, 0x0f, p->i.op);
 	put_modrm(c, t, a, 0);
