@@ -296,6 +296,7 @@ static int init(struct vcpu *v)
 	v->emul.word[W_SELF] = (u64)(uintptr_t)v;
 	t->bmi2 = cpuid_has(v, FEAT_BMI2);
 	thunks_make(v);
+	slots_count(v);
 	return 0;
 }
 

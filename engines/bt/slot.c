@@ -171,9 +171,9 @@ void slots_count(struct vcpu *v)
 	struct bt *t = bt_of(v);
 	u64 now = host_now();
 
-	if (now - t->counted < PERIOD)
+	if (t->counted && now - t->counted < PERIOD)
 		return;
-	t->counted = now;
+	t->counted = now | 1;
 	for (unsigned n = 0; n < SLOT_COUNTS; n++)
 		*count_of(v, 16 * n) = QUOTA;
 	memset(t->strikes, 0, sizeof(t->strikes));
@@ -224,9 +224,11 @@ bool slot_missed(struct vcpu *v, const struct site *s, const struct block64 *b)
 	s16 *count = count_of(v, ref(t, s));
 	unsigned n;
 
-	if (*count >= 0 || t->stop || !b->host)
+	if (*count >= 0)
 		return false;
 	*count = QUOTA;
+	if (t->stop || !b->host)
+		return false;
 	widen(v, (u32)v->emul.word[W_SLOT] / 8, v->emul.word[W_DIFF]);
 	if (++t->strikes[ref(t, s) / 16 % SLOT_COUNTS] < STRIKES)
 		return false;
