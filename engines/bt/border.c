@@ -127,6 +127,10 @@ void tr_entries(struct tr *r, bool live)
 /* LEA RSP, [RSP + n] */
 void tr_move_rsp(struct code *c, s32 n)
 {
+	if (n == (s8)n) {
+		PUT(c, 0x48, 0x8d, 0x64, 0x24, (u8)n);
+		return;
+	}
 	PUT(c, 0x48, 0x8d, 0xa4, 0x24);
 	put32(c, (u32)n);
 }
@@ -180,9 +184,8 @@ void tr_exit_to(struct tr *r, u64 rip)
 		tr_table_jump(r, NULL, 0);
 		return;
 	}
-	tr_need_host(r);
 	o = &r->b->out[r->nout++];
-	*o = (struct out){.from = r->b, .rip = rip, .patch = jmp(c, 0)};
+	*o = (struct out){.from = r->b, .rip = rip, .patch = jmp(c, 0), .stashed = !r->host};
 }
 
 void tr_exit_jcc(struct tr *r, const struct plan *p, u64 next)

@@ -51,6 +51,7 @@ struct out {
 	struct out *next;      /* of those that lead to `to` */
 	u64 rip;               /* where to */
 	u32 patch, cold;       /* offsets in the code memory */
+	bool stashed;          /* the flags are in the stash only */
 };
 
 /* A place in the code where the core executes the instruction: always, or when it
@@ -80,6 +81,7 @@ struct block64 {
 	u16 len, n;            /* bytes, instructions */
 	u8 key, pair;          /* key: KEY_ANY if no vector instruction is in it */
 	u8 vector;             /* what W_VECTOR must be in it, at least */
+	bool live;             /* it reads flags of before */
 	bool super;            /* runs at CPL 0 to 2, and uses the supervisor's slots */
 	u8 bytes[];
 };
@@ -112,6 +114,7 @@ struct bt {
 	u8 *rw, *rx;               /* code memory, to write and to run */
 	u32 used, thunks_end;      /* of it */
 	u32 save[PAIRS];           /* thunks: site of a block with this pair */
+	u32 link_stashed;          /* thunk: unlinked exit, the flags stashed */
 	u32 link, miss, enter;     /* thunks: unlinked exit, target not in the table, from C */
 	u32 refill[PAIRS][SIZES][2]; /* thunks: a slot that had not the page, by size, for writing */
 	u32 load[3];               /* thunks: registers for W_VECTOR 1, 2, then to W_THEN */

@@ -54,6 +54,7 @@ void thunks_make(struct vcpu *v)
 	}
 	t->link = here(&c);
 	flags_stash(&c, pairs[HOME].a);
+	t->link_stashed = here(&c);
 	to_c(&c, pairs[HOME], bt_link, load, avx);
 	t->miss = here(&c);
 	to_c(&c, pairs[HOME], bt_miss, load, avx);

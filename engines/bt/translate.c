@@ -365,7 +365,7 @@ static void cold(struct tr *r, struct out *o)
 	rel_set(c->t, o->patch, o->cold);
 	tr_convert(c, r->b->pair, HOME);
 	gs_imm32(c, WORD_AT(W_SITE), ref(c->t, o));
-	jmp(c, c->t->link);
+	jmp(c, o->stashed ? c->t->link_stashed : c->t->link);
 }
 
 void translate(struct vcpu *v, struct block64 *b, unsigned room, u8 hint)
@@ -384,7 +384,8 @@ void translate(struct vcpu *v, struct block64 *b, unsigned room, u8 hint)
 	if (!r.n)
 		return;
 	arena_take(t, sizeof(*b) + b->len);
-	tr_entries(&r, liveness(&r));
+	b->live = liveness(&r);
+	tr_entries(&r, b->live);
 	for (unsigned n = 0; n < r.n; n++) {
 		more = one(&r, &r.plan[n]);
 		resume[n] = here(&r.c);
@@ -406,12 +407,15 @@ void out_jump(struct bt *t, struct out *o, u8 from)
 	const struct block64 *to = o->to;
 	bool back = to->rip <= o->from->rip;
 	u32 entry = to->vector > o->from->vector ? to->load : back ? to->poll : to->body;
+	bool unstash = o->stashed && to->live;
 	struct code c = {t, t->rw + t->used};
 
-	if (from == to->pair) {
+	if (from == to->pair && !unstash) {
 		rel_set(t, o->patch, entry);
 		return;
 	}
+	if (unstash)
+		flags_unstash(&c, pairs[from].b);
 	tr_convert(&c, from, to->pair);
 	jmp(&c, entry);
 	rel_set(t, o->patch, t->used);

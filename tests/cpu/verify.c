@@ -138,8 +138,9 @@ static const u32 *leaves(const struct proof *p, u64 at)
 	const struct block64 *b = p->b;
 	u64 k = ref(p->t, b) + rounded(sizeof(*b) + b->len);
 
-	if (at == ref(p->t, &b->out[0]) || at == ref(p->t, &b->out[1]))
-		return &p->t->link;
+	for (unsigned n = 0; n < 2; n++)
+		if (at == ref(p->t, &b->out[n]))
+			return b->out[n].stashed ? &p->t->link_stashed : &p->t->link;
 	while (k < at && k < p->t->arena_used) { /* they lie behind the block, one by one */
 		const struct site *s = (const void *)(p->t->arena + k);
 
@@ -599,6 +600,16 @@ static bool moves_register(const ZydisDecodedInstruction *i, const ZydisDecodedO
 	return false;
 }
 
+/* Of those that put the stash into the flags: RAX is kept in another register meanwhile. */
+static bool loads_flags(const ZydisDecodedInstruction *i, const ZydisDecodedOperand *op)
+{
+	if (i->mnemonic == ZYDIS_MNEMONIC_MOV)
+		return op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && (is_reg(&op[1], 64) ||
+		       (op[1].size == 32 && is_gs(&op[1], word_at(W_STASH))));
+	return i->mnemonic == ZYDIS_MNEMONIC_SAHF ||
+	       (i->mnemonic == ZYDIS_MNEMONIC_ADD && op[0].type == ZYDIS_OPERAND_TYPE_REGISTER);
+}
+
 const char *verify_link(const struct bt *t, const struct out *o, u32 *at)
 {
 	const struct block64 *to = o->to;
@@ -610,7 +621,7 @@ const char *verify_link(const struct bt *t, const struct out *o, u32 *at)
 	if (o->patch < o->from->enter || o->patch + 4 > o->from->end)
 		return "the jump lies in no block of its own";
 	*at = o->patch + 4 + ld32(t->rw + o->patch);
-	for (unsigned n = 0; n < 6; n++) {
+	for (unsigned n = 0; n < 11; n++) {
 		if (*at == to->load || *at == to->poll || *at == to->body)
 			return NULL;
 		if (*at < t->thunks_end || *at >= t->used ||
@@ -618,7 +629,7 @@ const char *verify_link(const struct bt *t, const struct out *o, u32 *at)
 			return "a jump to no code";
 		if (i.mnemonic == ZYDIS_MNEMONIC_JMP && op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 			*at += i.length + (u32)op[0].imm.value.u;
-		else if (moves_register(&i, op))
+		else if (moves_register(&i, op) || loads_flags(&i, op))
 			*at += i.length;
 		else
 			return "a stub that does more than exchange registers";
