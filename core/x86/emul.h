@@ -53,7 +53,7 @@ struct fault {
 	u64 dr6;        /* #DB: bits to set when delivered */
 };
 
-enum { EMUL_WORDS = 1320 };
+enum { EMUL_WORDS = 1180 };
 
 struct emul {
 	/* The six arithmetic flags, lazily (flags.h is the only user). */

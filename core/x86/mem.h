@@ -30,7 +30,7 @@ enum access {
 	ACC_SYSTEM = 8, /* implicit supervisor: descriptor tables, TSS, whatever CPL is */
 };
 
-enum { TLB_BITS = 12, TLB_SIZE = 1 << TLB_BITS };
+enum { TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS };
 struct tlb_entry {
 	u64 read, write, exec; /* tags */
 	u64 page; /* where the page is in the host */

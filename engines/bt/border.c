@@ -67,7 +67,7 @@ u32 tr_site_make(struct tr *r, const struct plan *p, u32 resume)
 	bool always = p->kind == K_SITE;
 	struct site *s = arena_take(r->c.t, sizeof(*s) + always * sizeof(s->insn[0]));
 
-	*s = (struct site){.block = ref(r->c.t, r->b), .resume = resume, .off = p->off, .decoded = always};
+	*s = (struct site){.block = ref(r->c.t, r->b), .back = resume, .off = p->off, .decoded = always};
 	if (always)
 		s->insn[0] = p->i;
 	return ref(r->c.t, s);

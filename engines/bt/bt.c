@@ -125,7 +125,7 @@ static const u8 *go_on(struct vcpu *v, u8 hint)
 const u8 *bt_site(struct vcpu *v)
 {
 	struct bt *t = bt_of(v);
-	const struct site *s = (const struct site *)(const void *)(t->arena + v->emul.word[W_SITE]);
+	struct site *s = (struct site *)(void *)(t->arena + v->emul.word[W_SITE]);
 	struct emul *e = &v->emul;
 	const struct block64 *b = (const struct block64 *)(const void *)(t->arena + s->block);
 	const struct insn *i = s->insn;
@@ -141,15 +141,15 @@ const u8 *bt_site(struct vcpu *v)
 	flags_in(v);
 	e->start = rip;
 	v->x86.rip = rip + i->len;
-	if (unlikely(s->slot && slot_missed(v, s, b)))
+	if (unlikely(s->slotted && slot_missed(v, s, b)))
 		block_forget(t, (struct block64 *)(void *)(t->arena + s->block));
 	d = i->exec(v, i);
 	e->retired++;
 	if (likely(d == DONE_NEXT && !e->leave && t->key == vector_key(v))) {
 		enter(v);
 		if (!b->vector)
-			return t->rx + s->resume;
-		e->word[W_THEN] = (u64)(uintptr_t)(t->rx + s->resume);
+			return t->rx + site_resume(s);
+		e->word[W_THEN] = (u64)(uintptr_t)(t->rx + site_resume(s));
 		return t->rx + t->load[b->vector];
 	}
 	if (unlikely(t->stop) && d == DONE_FAULT) {
@@ -198,7 +198,6 @@ static enum done walk(struct vcpu *v, struct bt *t)
 {
 	const u8 *at;
 
-	slots_count(v);
 	at = go_on(v, HOME);
 	if (at) {
 		v->emul.word[W_GO] = (u64)(uintptr_t)at;
@@ -296,7 +295,6 @@ static int init(struct vcpu *v)
 	v->emul.word[W_SELF] = (u64)(uintptr_t)v;
 	t->bmi2 = cpuid_has(v, FEAT_BMI2);
 	thunks_make(v);
-	slots_count(v);
 	return 0;
 }
 

@@ -13,7 +13,7 @@ struct plan;
 struct shadow;
 
 /* Slots: SLOTS in each set, one set for users and one for the supervisor. */
-enum { SLOT_REGS = 48, SLOTS = 4 * SLOT_REGS, SLOT_SETS = 2, SLOT_COUNTS = 512, SIZES = 8 };
+enum { SLOT_REGS = 48, SLOTS = 4 * SLOT_REGS, SLOT_SETS = 2, SIZES = 8 };
 
 /* emul.word[]: what generated code reads and writes by GS besides the registers. */
 enum word {
@@ -28,15 +28,14 @@ enum word {
 	W_VECTOR,  /* 1: the guest's vector registers are in the host's; 2: x87's, too */
 	W_THEN,    /* where to go when they have been loaded */
 	W_FLAGS,   /* the flags meanwhile, as in the stash */
-	W_BACK,    /* slot.c's thunks: where to go on, an offset in the code memory */
-	W_CODE,    /* where that is */
+	W_ARENA,   /* for slot.c's thunks: where sites are */
+	W_CODE,    /* and where the code is */
 	W_SLOT, W_DIFF, W_PAGE, /* inside them */
 	W_SEEN,    /* emul.tlb_changes that each set of slots is of */
 	W_VIEW = W_SEEN + SLOT_SETS, /* and the view */
 	W_LIMITS = 20, /* slots: see slot.c */
 	W_TAGS = W_LIMITS + SLOT_SETS * SLOTS,
-	W_COUNTS = W_TAGS + 2 * SLOT_SETS * SLOTS,
-	WORDS = W_COUNTS + SLOT_COUNTS / 4,
+	WORDS = W_TAGS + 2 * SLOT_SETS * SLOTS,
 };
 _Static_assert((int)WORDS <= (int)EMUL_WORDS, "");
 
@@ -50,18 +49,22 @@ struct out {
 	struct block64 *from, *to;
 	struct out *next;      /* of those that lead to `to` */
 	u64 rip;               /* where to */
-	u32 patch, cold;       /* offsets in the code memory */
-	bool stashed;          /* the flags are in the stash only */
+	u32 patch;             /* offsets in the code memory */
+	u32 cold : 31;
+	bool stashed : 1;      /* the flags are in the stash only */
 };
 
 /* A place in the code where the core executes the instruction: always, or when it
  * cannot be done here.  The second kind is rarely used and has it decoded again. */
 struct site {
 	u32 block;             /* ref() of it */
-	u32 resume;            /* offset in the code memory, behind the instruction */
+	u32 back;              /* offset in the code memory: a slot's thunk goes on there */
+	u16 rest;              /* bytes from there to behind the instruction */
+	u16 slot;              /* 8 times its number */
+	s16 count;             /* misses until C looks at it */
 	u8 off;                /* of the instruction in the block's bytes */
-	bool decoded;
-	bool slot;             /* come to when a slot had not the page */
+	bool decoded : 1;
+	bool slotted : 1;      /* come to when a slot had not the page */
 	struct insn insn[];    /* one, if decoded */
 };
 
@@ -124,8 +127,8 @@ struct bt {
 	enum done done;            /* why the code was left */
 	bool bmi2;                 /* the host has it, and the guest */
 	u8 key;                    /* what vector_key() said last */
-	u8 strikes[SLOT_COUNTS];   /* how often a count ran out since then */
-	u64 counted;               /* when W_COUNTS were set anew */
+	u8 strikes[1 << 9];        /* by site (hashed): how often its count ran out, */
+	u64 counted;               /* since then */
 	u64 missing[1 << 9];       /* set of instructions (hashed) whose slots missed too often */
 	bool single, stop;         /* bt_one(): blocks of one instruction; it has begun */
 	u32 npages;
@@ -165,11 +168,10 @@ void out_jump(struct bt *, struct out *, u8 from_pair);
 /* slot.c */
 void slots_make(struct code *); /* thunks */
 void slots_look(struct vcpu *);     /* before translated code is entered */
-void slots_count(struct vcpu *);    /* now and then */
 bool slot_missing(const struct bt *, const struct block64 *, unsigned off);
 /* Site s was come to: true: its instruction is to use a slot no more. */
-bool slot_missed(struct vcpu *, const struct site *, const struct block64 *);
-u32 slot_count_at(u32 site);
+bool slot_missed(struct vcpu *, struct site *, const struct block64 *);
+static inline u32 site_resume(const struct site *s) { return s->back + s->rest; }
 
 /* blocks.c */
 void block_forget(struct bt *, struct block64 *); /* it is made anew when it is come to again */

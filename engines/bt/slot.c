@@ -9,7 +9,7 @@
  *
  * A limit of 0 is an empty slot.  A slot that misses is filled from the TLB by a thunk.  An
  * instruction whose slot misses often is translated again without one (`missing`).  "Often" is: its
- * count, which it shares with a few, runs out before C fills it up again, some milliseconds later.
+ * count ran out several times within some milliseconds.
  *
  * What is in a slot is in the view of its set, too: each change of it (emul.tlb_changes), and going to
  * another view, empties the set before translated code is entered.  Between STAC and CLAC, where the
@@ -37,11 +37,6 @@ static u32 limit_at(u32 slot) { return WORD_AT(W_LIMITS) + 8 * slot; }
 static u32 tag_at(u32 slot) { return WORD_AT(W_TAGS) + 16 * slot; }
 static u32 page_at(u32 slot) { return tag_at(slot) + 8; }
 
-u32 slot_count_at(u32 site)
-{
-	return WORD_AT(W_COUNTS) + site / 16 % SLOT_COUNTS * 2;
-}
-
 /* ---- in a block */
 
 void tr_slot_check(struct tr *r, const struct plan *p, unsigned size, bool write, unsigned slot)
@@ -62,19 +57,18 @@ void tr_slot_late(struct tr *r, const struct late *l, u32 resume)
 {
 	const struct plan *p = &r->plan[l->n];
 	struct code *c = &r->c;
-	u32 s = tr_site_make(r, p, resume);
+	u32 at = tr_site_make(r, p, (u32)l->x);
+	struct site *s = (struct site *)(void *)(c->t->arena + at);
 
-	((struct site *)(void *)(c->t->arena + s))->slot = true;
-	gs_imm32(c, WORD_AT(W_SITE), s);
-	gs_imm32(c, WORD_AT(W_BACK), (u32)l->x);
-	mov_imm(c, r->s.b, 8 * (l->x >> 32 & 0xffff));
-	PUT(c, 0x65, 0x66, 0x83, 0x2c, 0x25);     /* SUB word gs:[], 1 */
-	put32(c, slot_count_at(s));
-	put8(c, 1);
+	s->rest = (u16)(resume - s->back);
+	s->slot = (u16)(8 * (l->x >> 32 & 0xffff));
+	s->count = QUOTA;
+	s->slotted = true;
+	mov_imm(c, r->s.b, at);
 	jmp(c, c->t->refill[r->b->pair][l->x >> 48 & 7][l->x >> 63]);
 }
 
-/* ---- thunks: s.b is 8 times the slot's number, s.a the address less the slot's tag */
+/* ---- thunks: s.b is ref() of the site, s.a the address less the slot's tag */
 
 /* op reg, gs:[t * 2 + at], or by t alone */
 static void gs_slot(struct code *c, unsigned op, unsigned reg, unsigned t, bool twice, u32 at)
@@ -100,13 +94,40 @@ static void fill(struct code *c, unsigned a, unsigned t, unsigned size, u8 tag)
 	gs64(c, 0x03, a, WORD_AT(W_DIFF));
 }
 
+/* t: the site.  The flags tell whether its count has run out. */
+static void begin(struct code *c, unsigned t)
+{
+	gs32(c, 0x89, t, WORD_AT(W_SITE));
+	gs64(c, 0x03, t, WORD_AT(W_ARENA));
+	put8(c, 0x66);                            /* SUB word [t + count], 1 */
+	put_rex(c, 0, 0, t);
+	put8(c, 0x83);
+	put_modrm(c, 5, t, offsetof(struct site, count));
+	put8(c, 1);
+	put_rex(c, 0, t, t);                      /* MOVZX t, word [t + slot] */
+	PUT(c, 0x0f, 0xb7);
+	put_modrm(c, t, t, offsetof(struct site, slot));
+	gs64(c, 0x89, t, WORD_AT(W_SLOT));
+}
+
+static void go_back(struct code *c, unsigned t)
+{
+	gs32(c, 0x8b, t, WORD_AT(W_SITE));
+	gs64(c, 0x03, t, WORD_AT(W_ARENA));
+	put_rex(c, 0, t, t);                      /* MOV t, [t + back] */
+	put8(c, 0x8b);
+	put_modrm(c, t, t, offsetof(struct site, back));
+	gs64(c, 0x03, t, WORD_AT(W_CODE));
+	PUT(c, (u8)(0x40 | t >> 3), 0xff, (u8)(0xe0 | (t & 7))); /* JMP t */
+}
+
 static u32 refill(struct code *c, unsigned pair, unsigned size, bool write)
 {
 	u8 tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
 	unsigned a = pairs[pair].a, t = pairs[pair].b;
 	u32 start = here(c), often, leave, out;
 
-	gs64(c, 0x89, t, WORD_AT(W_SLOT));
+	begin(c, t);
 	often = jcc(c, CC_S, 0);
 	gs_slot(c, 0x03, a, t, true, tag_at(0));
 	tr_tlb(c, a, t, tag);
@@ -117,14 +138,10 @@ static u32 refill(struct code *c, unsigned pair, unsigned size, bool write)
 	put32(c, FLAG_AC);
 	out = jcc(c, CC_NE, 0);
 	fill(c, a, t, size, tag);
-	gs32(c, 0x8b, t, WORD_AT(W_BACK));
-	gs64(c, 0x03, t, WORD_AT(W_CODE));
-	PUT(c, (u8)(0x40 | t >> 3), 0xff, (u8)(0xe0 | (t & 7))); /* JMP t */
+	go_back(c, t);
 	rel_set(c->t, out, here(c));
 	mem64(c, 0x03, a, t, offsetof(struct tlb_entry, page));
-	gs32(c, 0x8b, t, WORD_AT(W_BACK));
-	gs64(c, 0x03, t, WORD_AT(W_CODE));
-	PUT(c, (u8)(0x40 | t >> 3), 0xff, (u8)(0xe0 | (t & 7)));
+	go_back(c, t);
 	rel_set(c->t, often, here(c));
 	gs_slot(c, 0x03, a, t, true, tag_at(0));
 	gs64(c, 0x89, a, WORD_AT(W_DIFF));
@@ -151,6 +168,7 @@ void slots_look(struct vcpu *v)
 	const struct tlb_entry *view = v->emul.view;
 	u64 *seen = &v->emul.word[W_SEEN + set], *its = &v->emul.word[W_VIEW + set];
 
+	v->emul.word[W_ARENA] = (u64)(uintptr_t)bt_of(v)->arena;
 	v->emul.word[W_CODE] = (u64)(uintptr_t)bt_of(v)->rx;
 	if (set && view == tlb_super(v, true))
 		view = tlb_super(v, false);
@@ -159,24 +177,6 @@ void slots_look(struct vcpu *v)
 	*seen = v->emul.tlb_changes[set];
 	*its = (u64)(uintptr_t)view;
 	memset(&v->emul.word[W_LIMITS + set * SLOTS], 0, SLOTS * sizeof(v->emul.word[0]));
-}
-
-static s16 *count_of(struct vcpu *v, u32 site)
-{
-	return (s16 *)(void *)((u8 *)v + slot_count_at(site));
-}
-
-void slots_count(struct vcpu *v)
-{
-	struct bt *t = bt_of(v);
-	u64 now = host_now();
-
-	if (t->counted && now - t->counted < PERIOD)
-		return;
-	t->counted = now | 1;
-	for (unsigned n = 0; n < SLOT_COUNTS; n++)
-		*count_of(v, 16 * n) = QUOTA;
-	memset(t->strikes, 0, sizeof(t->strikes));
 }
 
 static unsigned place(const struct bt *t, const struct block64 *b, unsigned off)
@@ -218,21 +218,33 @@ static void widen(struct vcpu *v, u32 slot, u64 a)
 	v->emul.word[W_LIMITS + slot] = (u64)(last - first + 1) * PAGE_SIZE + 1 - (large ? 64 : 8);
 }
 
-bool slot_missed(struct vcpu *v, const struct site *s, const struct block64 *b)
+/* How often s has run out within the present period. */
+static unsigned strike(struct bt *t, const struct site *s)
+{
+	u8 *n = &t->strikes[ref(t, s) / 16 % countof(t->strikes)];
+	u64 now = host_now();
+
+	if (now - t->counted > PERIOD) {
+		memset(t->strikes, 0, sizeof(t->strikes));
+		t->counted = now;
+	}
+	*n = (u8)(*n % STRIKES + 1);
+	return *n;
+}
+
+bool slot_missed(struct vcpu *v, struct site *s, const struct block64 *b)
 {
 	struct bt *t = bt_of(v);
-	s16 *count = count_of(v, ref(t, s));
 	unsigned n;
 
-	if (*count >= 0)
+	if (s->count >= 0)
 		return false;
-	*count = QUOTA;
+	s->count = QUOTA;
 	if (t->stop || !b->host)
 		return false;
-	widen(v, (u32)v->emul.word[W_SLOT] / 8, v->emul.word[W_DIFF]);
-	if (++t->strikes[ref(t, s) / 16 % SLOT_COUNTS] < STRIKES)
+	widen(v, s->slot / 8, v->emul.word[W_DIFF]);
+	if (strike(t, s) < STRIKES)
 		return false;
-	t->strikes[ref(t, s) / 16 % SLOT_COUNTS] = 0;
 	n = place(t, b, s->off);
 	t->missing[n / 64] |= 1ull << n % 64;
 	return true;

@@ -284,7 +284,7 @@ static void core(struct tr *r, const struct plan *p)
 	tr_need_stash(r);
 	s = (struct site *)(void *)(r->c.t->arena + r->c.t->arena_used);
 	tr_site(r, p, 0);
-	s->resume = here(&r->c);
+	s->back = here(&r->c);
 	r->host = r->stash = true;
 }
 

@@ -46,7 +46,7 @@ struct proof {
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 	u32 at;
 	const u32 *leaves;     /* the thunk that may take what is in W_SITE now */
-	u32 back;              /* what is in W_BACK, 0: nothing yet */
+	const struct site *slotted; /* layout(): what the last instruction named */
 	u8 back_size[EMIT_MOST]; /* by offset: so much is proved by the thunk that comes back there */
 	bool back_write[EMIT_MOST];
 };
@@ -68,8 +68,8 @@ static const struct {
 	{FIELD(emul.word[W_GO]), true}, {FIELD(emul.word[W_POLL]), false},
 	{FIELD(emul.word[W_TABLE]), false}, {FIELD(emul.word[W_TEMP]), true},
 	{FIELD(emul.word[W_VECTOR]), false}, {FIELD(emul.word[W_THEN]), true},
-	{FIELD(emul.word[W_BACK]), true}, {WORDS_OF(W_LIMITS, SLOT_SETS * SLOTS), false},
-	{WORDS_OF(W_TAGS, 2 * SLOT_SETS * SLOTS), false}, {WORDS_OF(W_COUNTS, SLOT_COUNTS / 4), true},
+	{WORDS_OF(W_LIMITS, SLOT_SETS * SLOTS), false},
+	{WORDS_OF(W_TAGS, 2 * SLOT_SETS * SLOTS), false},
 };
 
 static bool field_ok(u64 at, unsigned n, bool write)
@@ -151,6 +151,13 @@ static const u32 *leaves(const struct proof *p, u64 at)
 	return k == at && k < p->t->arena_used ? &p->t->save[b->pair] : NULL;
 }
 
+static const struct site *slotted_site(const struct proof *p, u64 at)
+{
+	const struct site *s = (const void *)(p->t->arena + at);
+
+	return leaves(p, at) == &p->t->save[p->b->pair] && s->slotted ? s : NULL;
+}
+
 static const char *gs_write(struct proof *p, const ZydisDecodedOperand *o)
 {
 	const ZydisDecodedOperand *from = &p->op[1];
@@ -165,8 +172,6 @@ static const char *gs_write(struct proof *p, const ZydisDecodedOperand *o)
 	    (f->of != (u64)(uintptr_t)tlb_super(p->v, false) &&
 	     f->of != (u64)(uintptr_t)tlb_super(p->v, true))))
 		return "the view is none";
-	if (is_gs(o, word_at(W_BACK)))
-		p->back = from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? (u32)from->imm.value.u : 0;
 	if (!is_gs(o, word_at(W_SITE)))
 		return NULL;
 	p->leaves = from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? leaves(p, from->imm.value.u) : NULL;
@@ -374,17 +379,17 @@ static bool refill(const struct proof *p, u32 to, unsigned *size, bool *write)
 	return false;
 }
 
-/* It is told a site, where to come back to, and a slot of that kind. */
+/* It is told a site, which tells where to come back to, and a slot of that kind. */
 static bool refill_ok(const struct proof *p, unsigned size, bool write)
 {
 	const struct fact *f = &p->r[pairs[p->b->pair].b];
-	u32 off = p->back - p->b->enter;
+	const struct site *s = f->what == NUMBER ? slotted_site(p, f->of) : NULL;
+	u32 off = s ? s->back - p->b->enter : 0;
 
-	return p->leaves == &p->t->save[p->b->pair] && p->back && off < p->b->end - p->b->enter &&
-	       p->start[off] & BEGINS && p->start[off] & BACK && p->back_size[off] <= size &&
-	       p->back_write[off] <= write && f->what == NUMBER && !(f->of % 8) &&
-	       f->of / 8 / SLOTS == p->b->super && slot_writes(f->of / 8) == write &&
-	       (slot_size(f->of / 8) == 64) == (size > 8);
+	return s && off < p->b->end - p->b->enter && p->start[off] & BEGINS && p->start[off] & BACK &&
+	       p->back_size[off] <= size && p->back_write[off] <= write && !(s->slot % 8) &&
+	       s->slot / 8 / SLOTS == p->b->super && slot_writes(s->slot / 8) == write &&
+	       (slot_size(s->slot / 8) == 64) == (size > 8);
 }
 
 static bool thunk(const struct proof *p, u32 to)
@@ -430,7 +435,6 @@ static const char *jump(struct proof *p)
 	if (p->i.meta.category == ZYDIS_CATEGORY_UNCOND_BR)
 		forget(p);
 	p->leaves = NULL;
-	p->back = 0;
 	return NULL;
 }
 
@@ -494,16 +498,15 @@ static bool decode_at(struct proof *p)
 /* Where thunks come back to, and what with at least. */
 static void come_back(struct proof *p)
 {
-	u32 off = p->back - p->b->enter;
+	const struct site *s = p->slotted;
+	u32 off = s ? s->back - p->b->enter : 0;
 	unsigned size;
 	bool write;
 
-	if (p->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && is_gs(&p->op[0], word_at(W_BACK)) &&
-	    p->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-		p->back = (u32)p->op[1].imm.value.u;
+	p->slotted = takes(p, ZYDIS_MNEMONIC_MOV, 32) && imm_of(p, 1) != ~0ull ? slotted_site(p, imm_of(p, 1)) : NULL;
 	if (p->i.mnemonic != ZYDIS_MNEMONIC_JMP || p->op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		return;
-	if (refill(p, p->at + p->i.length + (u32)p->op[0].imm.value.u, &size, &write) && p->back &&
+	if (refill(p, p->at + p->i.length + (u32)p->op[0].imm.value.u, &size, &write) && s &&
 	    off < p->b->end - p->b->enter) {
 		bool first = !(p->start[off] & BACK);
 
@@ -511,7 +514,6 @@ static void come_back(struct proof *p)
 		p->back_size[off] = first || size < p->back_size[off] ? (u8)size : p->back_size[off];
 		p->back_write[off] = write && (first || p->back_write[off]);
 	}
-	p->back = 0;
 }
 
 /* Here a thunk comes, or the check ends that it stands in for. */
@@ -539,6 +541,8 @@ static const char *layout(struct proof *p)
 			return "no instruction";
 		p->start[p->at - b->enter] |= BEGINS;
 		come_back(p);
+		if (p->slotted && site_resume(p->slotted) - b->enter < b->end - b->enter)
+			p->start[site_resume(p->slotted) - b->enter] |= TARGET;
 		if (is_jump(&p->i) && p->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 			u32 to = p->at + p->i.length + (u32)p->op[0].imm.value.u;
 
@@ -549,8 +553,8 @@ static const char *layout(struct proof *p)
 		    p->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && p->op[1].imm.value.u < p->t->arena_used) {
 			const struct site *s = (const void *)(p->t->arena + p->op[1].imm.value.u);
 
-			if (s->block == ref(p->t, b) && s->resume - b->enter < b->end - b->enter)
-				p->start[s->resume - b->enter] |= TARGET;
+			if (s->block == ref(p->t, b) && site_resume(s) - b->enter < b->end - b->enter)
+				p->start[site_resume(s) - b->enter] |= TARGET;
 		}
 	}
 	for (unsigned k = 0; k < 4; k++)
@@ -573,7 +577,6 @@ const char *verify_block(const struct vcpu *v, const struct block64 *b, u32 *at)
 	ZydisDecoderInit(&p.z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	wrong = layout(&p);
 	forget(&p);
-	p.back = 0;
 	for (p.at = b->enter; !wrong && p.at < b->end; p.at += p.i.length) {
 		if (p.start[p.at - b->enter] & TARGET)
 			forget(&p);
