@@ -1,4 +1,5 @@
 /* A block's bytes to code; README.md tells the shape of what comes out. */
+#include "core/x86/walk.h"
 #include "engines/bt/emit.h"
 
 /* ---- what the block consists of */
@@ -58,12 +59,30 @@ static void read_block(struct tr *r, unsigned room, u8 hint)
 	r->s = pairs[b->pair];
 }
 
-/* Are the flags read before they are written?  Everything may read them behind the end. */
+/* May this code store into itself, by the addresses it runs at?  Kernels, whose code is writable
+ * while they start and is as it was when they have, are not asked: rule 4. */
+static bool self_writable(struct vcpu *v, u64 rip)
+{
+	struct walk w;
+	u32 code;
+
+	return v->emul.cpl == 3 && walk(v, rip, ACC_EXEC, true, false, &w, &code) && w.write;
+}
+
+static bool stores(const struct plan *p)
+{
+	return p->write || p->kind == K_SITE || p->kind == K_PUSH || p->kind == K_PUSH_IMM || p->kind == K_PUSH_MEM ||
+	       p->kind == K_PUSHF;
+}
+
+/* Are the flags read before they are written?  Everything may read them behind the end, and
+ * behind a store that may have changed what follows. */
 static bool liveness(struct tr *r)
 {
-	bool live = true;
+	bool live = true, changes = self_writable(r->v, r->b->rip);
 
 	for (unsigned n = r->n; n--;) {
+		live |= changes && stores(&r->plan[n]);
 		r->plan[n].live = live;
 		live = r->plan[n].reads || (live && !r->plan[n].kills);
 	}

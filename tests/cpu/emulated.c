@@ -4,7 +4,11 @@
 #include "core/vm.h"
 #include "engines/bt/bt.h"
 #include "tests/unit/fake.h"
+#include "core/x86/ops.h"
 #include "core/x86/sys.h"
+#include "engines/bt/scan.h"
+#include "engines/bt/shadow_parts.h"
+#include "engines/interp/interp.h"
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +17,7 @@
  * for the supervisor), data pages, code pages. */
 enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT_DATA = 0x4000, PT_CODE = 0x5000,
        KPDPT = 0x6000, KPD = 0x7000, GDT = 0x8000, LDT = 0x8100, TSS = 0x9000,
+       IDT = 0xb000, HANDLERS = 0xc000, HANDLER = 16, STACK_TOP = 0xf000,
        DATA = 0x10000, CODE = 0x20000, RAM_SIZE = 1 << 20 };
 #define PTE_P  1ull
 #define PTE_W  2ull
@@ -28,7 +33,8 @@ static struct vm *vm;
 static struct vcpu *vcpu;
 static u8 *ram;
 static bool translated; /* by the translator, not the emulator alone */
-static u32 used_at, used_n;
+static u32 used_at, used_n;  /* of the code pages, what is not int3 */
+static bool everywhere;      /* it may be anywhere: they are writable */
 
 static void paging(void)
 {
@@ -46,7 +52,8 @@ static void paging(void)
 		     (DATA + i * PAGE_SIZE) | PTE_P | (i == 2 ? 0 : PTE_W) | PTE_US | PTE_A |
 			     PTE_D | PTE_NX);
 	for (u64 i = 0; i < 2; i++)
-		st64(ram + PT_CODE + i * 8, (CODE + i * PAGE_SIZE) | PTE_P | PTE_US | PTE_A);
+		st64(ram + PT_CODE + i * 8, (CODE + i * PAGE_SIZE) | PTE_P | PTE_US | PTE_A |
+					      (everywhere ? PTE_W : 0));
 }
 
 static struct seg segment(u16 sel)
@@ -88,18 +95,36 @@ static void descriptors(void)
 	}
 }
 
+/* Each vector's handler is HLT. */
+static void handlers(void)
+{
+	for (u64 v = 0; v < 256; v++) {
+		u64 to = KERNEL + HANDLERS + v * HANDLER, dpl = v == VEC_BP ? 3 : 0;
+
+		ram[HANDLERS + v * HANDLER] = 0xf4;
+		st64(ram + IDT + 16 * v, (to & 0xffff) | 0x10 << 16 | (0x8e00 | dpl << 13) << 32 | to >> 16 << 48);
+		st64(ram + IDT + 16 * v + 8, to >> 32);
+	}
+	st64(ram + TSS + 4, KERNEL + STACK_TOP);
+}
+
 bool emulated_by_bt(void) { return translated; }
 
-void emulated_init(void)
+void emulated_init(bool code_writable)
 {
+	everywhere = code_writable;
 	vm = fake_vm(1, RAM_SIZE);
 	vcpu = vm->vcpu[0];
 	ram = fake_ram(vm);
 	paging();
 	descriptors();
+	handlers();
 	memset(ram + CODE, 0xcc, CODE_SPAN);
 	translated = !strcmp(getenv("ENGINE") ?: "interp", "bt");
-	if (translated && engine_bt.vcpu_init(vcpu))
+	if (!translated && !code_writable) /* no blocks: the emulator needs no engine */
+		return;
+	vm->engine = translated ? &engine_bt : &engine_interp;
+	if (vm->engine->vcpu_init(vcpu))
 		abort();
 }
 
@@ -134,16 +159,12 @@ static void load_state(const struct trial *t)
 
 static void load_memory(const struct trial *t, const struct outcome *o)
 {
-	u8 *code = ram + CODE, b[BYTES + 16];
-	unsigned n = t->form.len ? t->form.len : t->n;
+	u8 *code = ram + CODE;
 
 	memset(code + used_at, 0xcc, used_n);
-	memcpy(b, t->bytes, n);
-	if (t->form.len)
-		n += trial_exit(t, b + n);
-	used_at = t->at;
-	used_n = min_u64(n, CODE_SPAN - t->at);
-	memcpy(code + used_at, b, used_n);
+	used_at = everywhere ? 0 : t->at;
+	used_n = trial_place(t, code);
+	used_n = everywhere ? CODE_SPAN : used_n;
 	ram_written(vm, CODE, CODE_SPAN);
 	if (t->form.map == M_0F && t->form.op == 0x03) /* LSL of Linux's processor number segment */
 		st64(ram + GDT + 15 * 8, CPU_SEG | (u64)sched_getcpu());
@@ -194,4 +215,97 @@ void emulated_run(const struct trial *t, struct outcome *o)
 		o->vec = VEC_HANG;
 		o->err = d;
 	}
+}
+
+/* ---- blocks */
+
+static bool pushes_error(unsigned vec)
+{
+	return vec == VEC_DF || (vec >= VEC_TS && vec <= VEC_PF) || vec == VEC_AC;
+}
+
+/* By the engine, until a handler halts. */
+static bool halts(void)
+{
+	struct exit x = {0};
+
+	for (unsigned n = 0; n < 1000000; n++) {
+		vm->engine->run(vcpu, &x);
+		if (x.why == EXIT_HALT)
+			return true;
+		if (x.why == EXIT_STEP && emul_step(vcpu) == DONE_HALT)
+			return true;
+		if (x.why == EXIT_RESET)
+			return false;
+	}
+	return false;
+}
+
+/* What the handler finds, as real.c's judge() sees it: arriving where nothing can be fetched,
+ * or at int3, is no fault. */
+static void from_frame(const struct trial *t, struct outcome *o)
+{
+	const u8 *sp = ram + (vcpu->x86.r[RSP] - KERNEL);
+	struct cpu *c = &o->cpu;
+
+	o->vec = (u8)((vcpu->x86.rip - KERNEL - HANDLERS) / HANDLER);
+	if (pushes_error(o->vec)) {
+		o->err = ld32(sp);
+		sp += 8;
+	}
+	c->rip = ld64(sp);
+	c->sel[CS] = ld16(sp + 8);
+	c->rflags = ld64(sp + 16);
+	c->r[RSP] = ld64(sp + 24);
+	c->sel[SS] = ld16(sp + 32);
+	if (o->vec == VEC_PF && o->err & PF_I && (c->rip != t->in.rip || c->sel[CS] != t->in.sel[CS]))
+		o->vec = VEC_NONE;
+	if (o->vec == VEC_BP)
+		c->rip--, o->vec = VEC_NONE;
+	if (o->vec == VEC_NONE && c->rip == trial_way_out())
+		c->rip = t->in.rip + t->form.len;
+	o->cr2 = o->vec == VEC_PF ? vcpu->x86.cr2 : 0;
+	if (o->cr2 >> 47)
+		o->err |= PF_P;
+	if (o->vec == VEC_NONE)
+		o->err = 0;
+}
+
+void emulated_block(const struct trial *t, struct outcome *o)
+{
+	load_state(t);
+	vcpu->x86.idtr = (struct dtr){KERNEL + IDT, 0xfff};
+	load_memory(t, o);
+	o->err = o->cr2 = 0;
+	if (!halts()) {
+		o->vec = VEC_HANG;
+		return;
+	}
+	vm->engine->sync(vcpu, X86_ALL);
+	store_state(t, o);
+	from_frame(t, o);
+}
+
+void emulated_code(u8 code[CODE_SPAN]) { memcpy(code, ram + CODE, CODE_SPAN); }
+
+/* The manual leaves more of a shift's flags undefined than differ.c says, by its count. */
+static bool shifts(const struct insn *i)
+{
+	return (i->map == MAP_1B && ((i->op & 0xfe) == 0xc0 || (i->op & 0xfc) == 0xd0)) ||
+	       (i->map == MAP_0F && (i->op & 0xf6) == 0xa4);
+}
+
+struct flow emulated_flow(const u8 *p, unsigned n)
+{
+	struct flow f = {0};
+	struct plan plan = {0};
+
+	f.undefined = decode(&plan.i, MODE_64, p, n) || plan.i.exec == op_ud || plan.i.exec == op_too_long;
+	if (f.undefined)
+		return f;
+	scan(vcpu, &plan);
+	f.reads = plan.reads;
+	f.kills = plan.kills;
+	f.vague = flags_undefined(&plan.i) | (shifts(&plan.i) ? FLAGS_ARITH : 0);
+	return f;
 }

@@ -1,20 +1,7 @@
 /* Makes trials: opcode by opcode in turn, prefixes and operands at random with a
  * taste for edges.  Everything follows from (seed, index). */
+#include "tests/cpu/rnd.h"
 #include "tests/cpu/trial.h"
-
-struct rnd {
-	u64 s;
-};
-static u64 r64(struct rnd *r)
-{
-	u64 z = r->s += 0x9e3779b97f4a7c15ull;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-static u32 below(struct rnd *r, u32 n) { return (r64(r) >> 32) * n >> 32; }
-static bool pct(struct rnd *r, u32 p) { return below(r, 100) < p; }
-#define PICK(r, a) ((a)[below(r, countof(a))])
 
 /* ---- values */
 
@@ -625,11 +612,39 @@ bool gen_trial(struct trial *t, const struct gen_opt *o, u64 index)
 	if (t->npoke)
 		selectors_in_use(r, t);
 	form_parse(&t->form, t->mode, t->bytes, t->n);
+	trial_operand(t);
+	return true;
+}
+
+void trial_operand(struct trial *t)
+{
 	if (t->has_ea)
 		t->ea = effective(t);
 	t->ea_off = t->has_ea ? (t->ea - seg_base(t, default_seg(t))) & mask(t->form.asize) : 0;
-	return true;
 }
+
+/* ---- for blocks */
+
+void gen_insn(struct rnd *r, struct trial *t)
+{
+	static const struct gen_opt all = {.map = "all", .op = -1};
+	if (!ncell)
+		make_cells(&all);
+	emit(r, t, &cells[below(r, ncell)]);
+	form_parse(&t->form, t->mode, t->bytes, t->n);
+	if (t->form.len)
+		t->n = t->form.len;
+}
+
+void gen_state(struct rnd *r, struct trial *t)
+{
+	selectors(r, t);
+	registers(r, t);
+	vectors(r, t);
+	x87(r, t);
+}
+
+u64 gen_data_address(struct rnd *r) { return data_address(r); }
 
 void gen_pattern(u8 mem[NPAGES][PAGE_SIZE])
 {

@@ -17,6 +17,7 @@ _Noreturn void real_crash(int sig, siginfo_t *, ucontext_t *);
 
 static u8 *code, *data;      /* writable views of the pages at CODE_BASE and DATA_BASE */
 static u32 used_at, used_n;  /* bytes of the code pages that are not int3 */
+static bool everywhere;      /* they may be anywhere */
 static struct cpu *const in = (void *)STATE_IN;
 static struct cpu *const out = (void *)STATE_OUT;
 static struct {
@@ -77,7 +78,7 @@ static void ldt_set(unsigned sel, u32 base, u32 limit, bool pages, unsigned cont
 	}
 }
 
-void real_init(void)
+void real_init(bool code_writable)
 {
 	int fd = memfd_create("oracle", 0);
 	if (fd < 0 || ftruncate(fd, DATA_SPAN + CODE_SPAN)) {
@@ -90,7 +91,8 @@ void real_init(void)
 	for (int i = 0; i < NPAGES; i++)
 		map(DATA_BASE + data_page[i], PAGE_SIZE,
 		    i == 2 ? PROT_READ : PROT_READ | PROT_WRITE, fd, data_page[i]);
-	map(CODE_BASE, CODE_SPAN, PROT_READ | PROT_EXEC, fd, DATA_SPAN);
+	map(CODE_BASE, CODE_SPAN, PROT_READ | PROT_EXEC | (code_writable ? PROT_WRITE : 0), fd, DATA_SPAN);
+	everywhere = code_writable;
 	int sfd = memfd_create("oracle-stub", 0);
 	if (sfd < 0 || ftruncate(sfd, 0x4000))
 		exit(2);
@@ -115,13 +117,16 @@ void real_init(void)
 	static const int sigs[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
 	for (unsigned i = 0; i < countof(sigs); i++)
 		sigaction(sigs[i], &sa, NULL);
-	setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {1, 0}}, NULL);
+	struct timeval often = {code_writable ? 0 : 1, code_writable ? 20000 : 0}; /* blocks hang more often */
+	setitimer(ITIMER_REAL, &(struct itimerval){often, often}, NULL);
 }
 
+u64 trial_way_out(void) { return STUB_BASE + (u64)(stub_exit - stub_begin); }
+
 /* The jump to the exit stub, from code of the vector's mode. */
-unsigned trial_exit(const struct trial *v, u8 *p)
+static unsigned way_out(const struct trial *v, u8 *p)
 {
-	u32 to = STUB_BASE + (u32)(stub_exit - stub_begin);
+	u32 to = (u32)trial_way_out();
 	if (v->stop) {
 		*p = 0xcc;
 		return 1;
@@ -140,24 +145,19 @@ unsigned trial_exit(const struct trial *v, u8 *p)
 	return n + 6;
 }
 
-/* Instruction and way out as far as they fit; returns how many bytes. */
-static unsigned place(const struct trial *v, u8 *pages)
+unsigned trial_place(const struct trial *v, u8 pages[CODE_SPAN])
 {
-	u8 b[BYTES + 16];
+	static u8 b[CODE_SPAN + 16];
 	unsigned n = v->form.len ? v->form.len : v->n;
-	memcpy(b, v->bytes, n);
+	memcpy(b, v->block ? v->block : v->bytes, n);
 	if (v->form.len)
-		n += trial_exit(v, b + n);
+		n += way_out(v, b + n);
 	n = min_u64(n, CODE_SPAN - v->at);
 	memcpy(pages + v->at, b, n);
 	return n;
 }
 
-void trial_code(const struct trial *v, u8 pages[CODE_SPAN])
-{
-	memset(pages, 0xcc, CODE_SPAN);
-	place(v, pages);
-}
+void real_code(u8 pages[CODE_SPAN]) { memcpy(pages, code, CODE_SPAN); }
 
 /* Components in their initial state are stored or not as the CPU likes: make
  * them explicit. */
@@ -213,8 +213,9 @@ static void judge(const struct trial *v, struct outcome *o)
 void real_run(const struct trial *v, struct outcome *o)
 {
 	memset(code + used_at, 0xcc, used_n);
-	used_at = v->at;
-	used_n = place(v, code);
+	used_at = everywhere ? 0 : v->at;
+	used_n = trial_place(v, code);
+	used_n = everywhere ? CODE_SPAN : used_n;
 	for (int i = 0; i < NPAGES; i++)
 		memcpy(data + data_page[i], o->mem[i], PAGE_SIZE);
 	*in = v->in;

@@ -28,7 +28,7 @@ enum { /* maps as the options name them; VEX maps apart */
  * and to find exceptions in tables. */
 struct form {
 	u8 mode;                 /* 16, 32, 64 */
-	u8 len;                  /* 0: over 15 bytes or cut off */
+	u16 len;                 /* 0: over 15 bytes or cut off */
 	u8 map, op, pp;          /* pp: 0, 1 = 66, 2 = F3, 3 = F2 (the last of F3, F2 counts) */
 	bool p66, p67, lock, rep, repne, vex, evex;
 	u8 seg;                  /* enum sreg of the override or SREG_NONE */
@@ -53,6 +53,7 @@ struct trial {
 	struct form form;
 	u32 at;                  /* offset in the code pages; bytes beyond them are cut off */
 	bool stop;               /* int3 follows, not a jump to the exit: branches */
+	const u8 *block;         /* NULL, or form.len bytes in place of `bytes` */
 	struct cpu in;
 	u64 ea;                  /* linear, of the memory operand, when has_ea */
 	u64 ea_off;              /* the same without its segment's base */
@@ -92,17 +93,41 @@ struct gen_opt {
 void gen_pattern(u8 mem[NPAGES][PAGE_SIZE]);
 bool gen_trial(struct trial *, const struct gen_opt *, u64 index);
 void trial_memory(const struct trial *, u8 mem[NPAGES][PAGE_SIZE]);
+void trial_operand(struct trial *); /* ea and ea_off, when has_ea */
+/* For blocks: any instruction; registers to begin with; an address of the usual kinds. */
+struct rnd;
+void gen_insn(struct rnd *, struct trial *);
+void gen_state(struct rnd *, struct trial *);
+u64 gen_data_address(struct rnd *);
 
 /* real.c */
-void real_init(void);
+void real_init(bool code_writable);
 void real_run(const struct trial *, struct outcome *);
+void real_code(u8 code[CODE_SPAN]); /* the code pages as it left them */
 
 /* known.c: how many known instructions came out wrong; says the first */
 unsigned known_check(void);
 
 /* emulated.c */
-void emulated_init(void);
+void emulated_init(bool code_writable);
 void emulated_run(const struct trial *, struct outcome *);
+void emulated_block(const struct trial *, struct outcome *); /* many, by the engine's run() */
+void emulated_code(u8 code[CODE_SPAN]);
+/* The emulator's opinion: arithmetic flags. */
+struct flow {
+	bool undefined, reads, kills; /* it is; some are read; all are written */
+	u64 vague;                    /* left undefined */
+};
+struct flow emulated_flow(const u8 *p, unsigned n);
+
+/* compare.c: what differs between two outcomes, but for the flags in `loose` */
+struct diff {
+	char text[4096];
+	size_t n;
+};
+bool compare(const struct trial *, const struct outcome *native, const struct outcome *emul, u64 loose,
+	     struct diff *);
+void disassemble(const struct trial *, u64 rip, const u8 *, unsigned n); /* one instruction, to stdout */
 
 /* tables.c */
 bool host_amd(void);
@@ -113,9 +138,9 @@ bool fault_by_machine(const struct trial *, const struct outcome *native, const 
 void excuse_fault_state(const struct trial *, const struct outcome *native, struct outcome *emul);
 u64 undefined_flags(const struct trial *, const struct outcome *native);
 
-/* What the code pages hold: int3, the instruction, the way out. */
-void trial_code(const struct trial *, u8 code[CODE_SPAN]);
-unsigned trial_exit(const struct trial *, u8 *p); /* the jump behind it; its length */
+/* Instruction and way out, as far as they fit in the code pages: to code[at]; how many bytes. */
+unsigned trial_place(const struct trial *, u8 code[CODE_SPAN]);
+u64 trial_way_out(void); /* where it leads */
 void xsave_canon(u8 *xsave);
 bool emulated_by_bt(void);
 
