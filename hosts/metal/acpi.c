@@ -105,18 +105,20 @@ static const u8 *integer(const u8 *p, u16 *val)
 	return p + 1;
 }
 
-/* NameOp "_S5_" PackageOp length count integer integer */
+/* NameOp "_S5_" PackageOp length count integer integer ...: it may be the table's last. */
 static void s5(struct acpi *a, const u8 *t)
 {
 	u32 n = ld32(t + 4);
 
-	for (u32 i = HEADER; i + 16 < n; i++) {
+	for (u32 i = HEADER; i + 6 <= n; i++) {
 		const u8 *p = t + i;
 		u16 typ;
 
 		if (ld32(p) != ld32("_S5_") || p[4] != 0x12)
 			continue;
 		p += 5 + (p[5] >> 6) + 2;
+		if (p + 4 > t + n)
+			continue;
 		p = integer(p, &typ);
 		a->sleep_a = (u16)(typ << 10 | 1 << 13);
 		integer(p, &typ);
