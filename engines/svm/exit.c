@@ -68,52 +68,30 @@ void svm_forget(struct vcpu *v)
 {
 	struct svm *s = svm(v);
 
-	s->in = s->msr = 0;
+	s->ask = (struct ask){ 0 };
 	s->inject = 0;
 	s->stepped.code = 0;
-}
-
-/* Where it was refused the instruction raises #GP, just as the emulator would. */
-static void complete_msr(struct vcpu *v, const struct io *io)
-{
-	struct svm *s = svm(v);
-
-	if (io->size) {
-		skip(v, s->msr);
-		if (!io->write)
-			v->x86.r[RAX] = (u32)io->val, v->x86.r[RDX] = io->val >> 32;
-	} else {
-		s->inject = EV_VALID | EV_EXCEPTION | EV_ERROR | VEC_GP;
-	}
-	s->msr = 0;
 }
 
 void svm_complete(struct vcpu *v, const struct exit *x)
 {
 	struct svm *s = svm(v);
+	int n = ask_answer(v, &s->ask, &x->io);
 
-	if (s->in) {
-		u64 ones = s->in == 4 ? ~0ull : (1ull << s->in * 8) - 1;
-
-		v->x86.r[RAX] = (v->x86.r[RAX] & ~ones) | (x->io.val & ones & 0xffffffff);
-		s->in = 0;
-	}
-	if (s->msr)
-		complete_msr(v, &x->io);
+	if (n > 0)
+		skip(v, (unsigned)n);
+	if (n < 0)
+		s->inject = EV_VALID | EV_EXCEPTION | EV_ERROR | VEC_GP;
 	if (s->stepped.code)
 		learn(v);
 }
 
-/* Leaves that depend on more than CR4 are the emulator's, which has all of the state. */
 static bool on_cpuid(struct vcpu *v, struct exit *x)
 {
-	u32 leaf = (u32)v->x86.r[RAX], out[4];
 	unsigned n = length(v);
 
-	if (!n || leaf == 0xd || leaf == 0x80000001)
+	if (!n || !ask_cpuid(v))
 		return step(v, x);
-	cpuid_query(v, leaf, (u32)v->x86.r[RCX], out);
-	v->x86.r[RAX] = out[0], v->x86.r[RBX] = out[1], v->x86.r[RCX] = out[2], v->x86.r[RDX] = out[3];
 	skip(v, n);
 	return false;
 }
@@ -133,30 +111,21 @@ static bool on_halt(struct vcpu *v, struct exit *x)
 static bool on_msr(struct vcpu *v, struct exit *x)
 {
 	u32 index = (u32)v->x86.r[RCX];
-	bool write = svm(v)->vmcb->exitinfo1 & 1;
 	unsigned n = msr_of_lapic(index) ? length(v) : 0;
 
 	if (!n)
 		return step(v, x);
-	svm(v)->msr = (u8)n;
-	x->why = EXIT_MSR;
-	x->io = (struct io){ .addr = index, .size = 8, .write = write,
-			     .val = write ? v->x86.r[RDX] << 32 | (u32)v->x86.r[RAX] : 0 };
+	ask_msr(v, &svm(v)->ask, x, svm(v)->vmcb->exitinfo1 & 1, n);
 	return true;
 }
 
 static bool on_port(struct vcpu *v, struct exit *x)
 {
 	const struct vmcb *c = svm(v)->vmcb;
-	u8 size = c->exitinfo1 >> IO_SIZE_SHIFT & 7;
-	bool in = c->exitinfo1 & IO_IN;
 
 	if (c->exitinfo1 & IO_STRING || v->x86.rflags & FLAG_TF || c->dr7 & 0xff)
 		return step(v, x);
-	x->why = EXIT_PORT;
-	x->io = (struct io){ .addr = c->exitinfo1 >> 16 & 0xffff, .size = size, .write = !in,
-			     .val = in ? ~0ull : v->x86.r[RAX] & ((1ull << size * 8) - 1) };
-	svm(v)->in = in ? size : 0;
+	ask_port(v, &svm(v)->ask, x, (u16)(c->exitinfo1 >> 16), c->exitinfo1 >> IO_SIZE_SHIFT & 7, c->exitinfo1 & IO_IN);
 	skip(v, (unsigned)(c->exitinfo2 - c->rip));
 	return true;
 }
@@ -172,26 +141,6 @@ static bool reflect(struct vcpu *v, enum vector n)
 		host_panic("the processor reported a machine check");
 	s->inject = EV_VALID | EV_EXCEPTION | n | (n == VEC_AC ? EV_ERROR : 0);
 	return false;
-}
-
-/* Its delivery met a device or a hole, so that only the emulator gets it done. */
-static bool deliver(struct vcpu *v, struct exit *x, u64 event)
-{
-	u8 vector = event & EV_VECTOR;
-	enum done d;
-
-	v->vm->engine->sync(v, X86_ALL);
-	emul_sync_in(v);
-	v->emul.devices = true;
-	v->emul.fault = (struct fault){ .vector = vector, .has_error = event & EV_ERROR, .error = (u32)(event >> 32),
-					.cr2 = v->x86.cr2 };
-	d = (event & EV_TYPE) == EV_NMI ? emul_nmi(v) : (event & EV_TYPE) == EV_INTR ? emul_interrupt(v, vector) :
-	    emul_deliver(v);
-	v->emul.devices = false;
-	emul_sync_out(v);
-	v->dirty |= X86_ALL;
-	x->why = EXIT_RESET;
-	return d == DONE_SHUTDOWN;
 }
 
 /* An event that was on its way when the guest exited.  Some processors call an interrupt an
@@ -229,7 +178,7 @@ bool svm_exit(struct vcpu *v, struct exit *x)
 
 	if (unlikely(event)) {
 		if (code == VMEXIT_NPF)
-			return deliver(v, x, event);
+			return event_deliver(v, x, event);
 		s->inject = event;
 	}
 	if (code == VMEXIT_CPUID)

@@ -4,8 +4,12 @@
 
 #include "core/vm.h"
 #include "core/x86/cpuid.h"
+#include "engines/ask.h"
+#include "engines/event.h"
 #include "engines/npt.h"
 #include "engines/svm/vmcb.h"
+#include "engines/tag.h"
+#include "engines/tsc.h"
 
 enum { MSRPM_PAGES = 2, IOPM_PAGES = 3, LENGTHS = 16 };
 
@@ -13,7 +17,7 @@ struct svm_vm {
 	struct npt npt;
 	u8 *msrpm, *iopm;
 	u32 limit[CPUID_WORDS];    /* vm->cpuid_limit */
-	u64 tsc_base, boot_ns;     /* guest's TSC less the processor's, as of this vm->boot_ns */
+	struct tsc_base tsc;
 };
 
 /* How long the instruction at an address was, when the emulator had it: the processors that
@@ -32,11 +36,9 @@ struct svm {
 	bool live;                 /* the vector registers are in the processor */
 	bool debug;                /* the debug registers do not exit, and are exchanged */
 	bool nrips, rdtscp;
-	u8 in;                     /* bytes of the port read that is to be completed; 0: none */
-	u8 msr;                    /* length of the RDMSR or WRMSR that is to be completed; 0: none */
+	struct ask ask;
 	u64 inject;                /* EVENTINJ of what must come before all else, or 0 */
-	void *cpu;                 /* where the ASID is good, and until when */
-	u64 generation;
+	struct tag asid;
 	struct length length[LENGTHS];
 	struct length stepped;     /* what the emulator is at; code 0: nothing */
 };
@@ -46,8 +48,7 @@ struct svm_cpu {
 	u8 save[PAGE_SIZE];        /* VM_HSAVE_PA */
 	struct vmcb host;          /* for VMLOAD */
 	u64 host_phys;             /* its address */
-	u32 asid, asids;           /* the last one given, how many there are */
-	u64 generation;            /* counts up when they begin anew */
+	struct tags asids;
 	u64 tsc_aux;
 };
 _Static_assert(sizeof(struct svm_cpu) <= BARE_CPU_PAGES * PAGE_SIZE, "they fit");
@@ -60,7 +61,6 @@ enum { FEATURE_NPT = 1, FEATURE_NRIPS = 8 };       /* CPUID 8000000A EDX */
 /* feature.c */
 int svm_probe(char *why, size_t n);
 u32 svm_features(u32 *asids);
-void svm_cpuid_limit(u32 limit[CPUID_WORDS]);
 
 /* regs.c: between struct x86 and the control block */
 void svm_regs_init(struct vcpu *);

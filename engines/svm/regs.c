@@ -60,20 +60,7 @@ static void flush(struct svm *s, const struct x86 *x)
 	const struct vmcb *c = s->vmcb;
 
 	if (c->cr0 != x->cr0 || c->cr3 != x->cr3 || c->cr4 != x->cr4 || c->efer != (x->efer | EFER_SVME))
-		s->generation = 0;
-}
-
-static u64 tsc_offset(struct vcpu *v)
-{
-	struct svm_vm *k = svm_vm(v->vm);
-	u32 lo, hi;
-
-	if (k->boot_ns != v->vm->boot_ns || !k->tsc_base) {
-		k->boot_ns = v->vm->boot_ns;
-		__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-		k->tsc_base = vcpu_tsc(v) - ((u64)hi << 32 | lo);
-	}
-	return k->tsc_base + v->x86.tsc_offset;
+		tag_drop(&s->asid);
 }
 
 void svm_debug(struct svm *s, bool on)
@@ -103,7 +90,7 @@ void svm_sys_put(struct vcpu *v)
 	c->sysenter_cs = x->sysenter_cs, c->sysenter_esp = x->sysenter_esp, c->sysenter_eip = x->sysenter_eip;
 	c->g_pat = x->pat;
 	c->int_state = x->shadow ? INT_SHADOW : 0;
-	c->tsc_offset = tsc_offset(v);
+	c->tsc_offset = tsc_offset(v, &svm_vm(v->vm)->tsc);
 	svm_debug(svm(v), x->dr7 & 0xff);
 	c->misc1 = x->nmi_masked ? c->misc1 | I_IRET : c->misc1 & ~(u32)I_IRET;
 }

@@ -13,6 +13,8 @@
  *  4. x86.cr4, and MSRs but those of regs.c, change only by the emulator. */
 #include "engines/svm/svm.h"
 #include "core/record.h"
+#include "engines/debug.h"
+#include "engines/limit.h"
 #include "engines/svm/impl.h"
 #include "engines/vectors.h"
 
@@ -26,8 +28,8 @@ static int cpu_init(void *pages)
 
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, bare_phys(c->save));
-	svm_features(&c->asids);
-	c->asid = c->asids; /* the first vCPU begins a generation */
+	svm_features(&c->asids.n);
+	c->asids.last = c->asids.n; /* the first vCPU begins a generation */
 	c->tsc_aux = ~0ull;
 	c->host_phys = bare_phys(&c->host);
 	__asm__ volatile("vmsave %0" : : "a"(c->host_phys) : "memory");
@@ -72,7 +74,7 @@ static int vm_make(struct vm *vm)
 	if (!k->msrpm || !k->iopm)
 		return fail(E_NOMEM, "%s: memory: none left for permission maps", vm->name);
 	make_maps(k);
-	svm_cpuid_limit(k->limit);
+	limit_make(k->limit);
 	vm->cpuid_limit = k->limit;
 	if (vm->saved && vm->saved->tsc_khz != bare_tsc_khz())
 		return fail(E_UNSUP, "%s: its time stamp counter ran at %u kHz, this machine's does at %u", vm->name,
@@ -226,37 +228,13 @@ static void inject(struct vcpu *v)
 
 /* ---- the guest's turn */
 
-/* An ASID is good on the CPU that gave it until that CPU begins its ASIDs anew, and then
- * nothing is left in its TLB. */
 static void take_asid(struct svm *s, struct svm_cpu *cpu)
 {
 	s->vmcb->tlb_control = 0;
-	if (likely(s->cpu == cpu && s->generation == cpu->generation))
+	if (likely(tag_good(&s->asid, &cpu->asids)))
 		return;
-	if (++cpu->asid >= cpu->asids) {
-		cpu->asid = 1;
-		cpu->generation++;
-		s->vmcb->tlb_control = TLB_FLUSH_ALL;
-	}
-	s->cpu = cpu;
-	s->generation = cpu->generation;
-	s->vmcb->asid = cpu->asid;
-}
-
-/* Debug registers are exchanged only while the guest uses them: from its first access, which
- * exits, until it is seen with all breakpoints off. */
-static void debug_in(const struct x86 *x)
-{
-	__asm__ volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr2; mov %3, %%dr3"
-			 : : "r"(x->dr[0]), "r"(x->dr[1]), "r"(x->dr[2]), "r"(x->dr[3]));
-}
-
-static void debug_out(struct svm *s, struct x86 *x)
-{
-	__asm__ volatile("mov %%dr0, %0; mov %%dr1, %1; mov %%dr2, %2; mov %%dr3, %3"
-			 : "=r"(x->dr[0]), "=r"(x->dr[1]), "=r"(x->dr[2]), "=r"(x->dr[3]));
-	if (!(s->vmcb->dr7 & 0xff))
-		svm_debug(s, false);
+	s->vmcb->tlb_control = tag_take(&s->asid, &cpu->asids) ? TLB_FLUSH_ALL : 0;
+	s->vmcb->asid = s->asid.n;
 }
 
 static void cpu_registers(struct vcpu *v, struct svm *s, struct svm_cpu *cpu)
@@ -281,8 +259,11 @@ static void go(struct vcpu *v, struct svm *s)
 	c->rax = x->r[RAX], c->rsp = x->r[RSP], c->rip = x->rip, c->rflags = x->rflags;
 	svm_enter(x->r, s->phys, cpu->host_phys);
 	x->r[RAX] = c->rax, x->r[RSP] = c->rsp, x->rip = c->rip, x->rflags = c->rflags;
-	if (unlikely(s->debug))
-		debug_out(s, x);
+	if (unlikely(s->debug)) {
+		debug_out(x);
+		if (!(c->dr7 & 0xff))
+			svm_debug(s, false);
+	}
 }
 
 /* false: it was kicked.  What is half delivered goes in first: x86 has no place for it. */

@@ -78,11 +78,6 @@ enum {
 #define V_INTR_MASKING (1ull << 24)
 
 enum { INT_SHADOW = 1, NP_ENABLE = 1, TLB_FLUSH_ALL = 1 };
-enum { /* EVENTINJ, EXITINTINFO; the error code in the upper half */
-	EV_VECTOR = 0xff, EV_INTR = 0 << 8, EV_NMI = 2 << 8, EV_EXCEPTION = 3 << 8, EV_SOFT = 4 << 8,
-	EV_TYPE = 7 << 8, EV_ERROR = 1 << 11,
-};
-#define EV_VALID (1u << 31)
 #define EFER_SVME (1ull << 12)
 enum { IO_IN = 1, IO_STRING = 4, IO_SIZE_SHIFT = 4 };   /* EXITINFO1: size in bytes from bit 4 */
 
