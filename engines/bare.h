@@ -6,6 +6,7 @@
 #include "core/engine.h"
 
 struct vm;
+struct vcpu;
 
 /* n pages in a row, zeroed, not the guest's; NULL when there are none. */
 void *bare_pages(unsigned n);
@@ -33,6 +34,8 @@ struct bare_engine {
 	/* What each CPU does once before the first vCPU runs there; interrupts are off.  0, or E_*
 	 * after the error was said. */
 	int (*cpu_init)(void *pages);
+	/* Its thread has run the vCPU for the last time here: another CPU may, or it is taken apart. */
+	void (*leave)(struct vcpu *);
 	/* Do the VM's control blocks and permission maps let through no more than they may?  Else
 	 * E_PERM and a word of what.  Any thread, while the VM runs; it is not taken apart. */
 	int (*audit)(const struct vm *, struct bare_audit *, char *why, size_t n);

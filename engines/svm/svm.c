@@ -139,6 +139,11 @@ static void vcpu_drop(struct vcpu *v)
 	v->engine_data = NULL;
 }
 
+/* A CPU keeps nothing of a vCPU. */
+static void leave(struct vcpu *v)
+{
+}
+
 static void kick(struct vcpu *v)
 {
 	__atomic_store_n(&svm(v)->kick, 1, __ATOMIC_SEQ_CST);
@@ -307,4 +312,4 @@ static const struct engine engine_svm = {
 	.vcpu_init = vcpu_make, .vcpu_fini = vcpu_drop, .run = run, .kick = kick, .sync = sync,
 };
 
-const struct bare_engine bare_svm = { &engine_svm, cpu_init, svm_audit };
+const struct bare_engine bare_svm = { &engine_svm, cpu_init, leave, svm_audit };

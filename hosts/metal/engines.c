@@ -1,7 +1,8 @@
 #include "hosts/metal/engines.h"
 #include "engines/svm/svm.h"
+#include "engines/vmx/vmx.h"
 
-static const struct bare_engine *const all[] = { &bare_svm };
+static const struct bare_engine *const all[] = { &bare_svm, &bare_vmx };
 static const struct bare_engine *chosen;
 
 void engines_probe(char *why, size_t n)

@@ -104,6 +104,7 @@ static void vcpu_main(void *arg)
 	struct vcpu *v = arg;
 
 	vcpu_run(v);
+	engine()->leave(v);
 	thread_wake(of(v->vm)->service);
 }
 

@@ -1,0 +1,85 @@
+/* The fields of the virtual machine control structure (SDM vol. 3, appendix B), and the names of
+ * what is in them (24.6 to 24.9). */
+#ifndef ENGINES_VMX_VMCS_H
+#define ENGINES_VMX_VMCS_H
+
+#include "core/base.h"
+
+enum vmcs {
+	VPID = 0,
+	GUEST_ES = 0x800, GUEST_LDTR = 0x80c, GUEST_TR = 0x80e, /* in between the order of enum sreg */
+	HOST_ES = 0xc00, HOST_CS = 0xc02, HOST_SS = 0xc04, HOST_DS = 0xc06, HOST_FS = 0xc08, HOST_GS = 0xc0a,
+	HOST_TR = 0xc0c,
+	MSR_BITMAP = 0x2004, TSC_OFFSET = 0x2010, EPTP = 0x201a, ENCLS_BITMAP = 0x202e,
+	GUEST_PHYSICAL = 0x2400,
+	VMCS_LINK = 0x2800, GUEST_DEBUGCTL = 0x2802, GUEST_PAT = 0x2804, GUEST_EFER = 0x2806, GUEST_PDPTE = 0x280a,
+	HOST_PAT = 0x2c00, HOST_EFER = 0x2c02,
+	PIN_CONTROLS = 0x4000, CPU_CONTROLS = 0x4002, EXCEPTIONS = 0x4004, PF_MASK = 0x4006, PF_MATCH = 0x4008,
+	CR3_TARGETS = 0x400a, EXIT_CONTROLS = 0x400c, EXIT_MSR_STORES = 0x400e, EXIT_MSR_LOADS = 0x4010,
+	ENTRY_CONTROLS = 0x4012, ENTRY_MSR_LOADS = 0x4014, ENTRY_EVENT = 0x4016, ENTRY_ERROR = 0x4018,
+	ENTRY_LENGTH = 0x401a, CPU_CONTROLS2 = 0x401e,
+	VM_ERROR = 0x4400, EXIT_REASON = 0x4402, EXIT_EVENT = 0x4404, EXIT_ERROR = 0x4406, VECTORING = 0x4408,
+	VECTORING_ERROR = 0x440a, EXIT_LENGTH = 0x440c,
+	GUEST_ES_LIMIT = 0x4800, GUEST_LDTR_LIMIT = 0x480c, GUEST_TR_LIMIT = 0x480e, GUEST_GDTR_LIMIT = 0x4810,
+	GUEST_IDTR_LIMIT = 0x4812, GUEST_ES_RIGHTS = 0x4814, GUEST_LDTR_RIGHTS = 0x4820, GUEST_TR_RIGHTS = 0x4822,
+	GUEST_BLOCKING = 0x4824, GUEST_ACTIVITY = 0x4826, GUEST_SYSENTER_CS = 0x482a,
+	HOST_SYSENTER_CS = 0x4c00,
+	CR0_MASK = 0x6000, CR4_MASK = 0x6002, CR0_SHADOW = 0x6004, CR4_SHADOW = 0x6006,
+	QUALIFICATION = 0x6400,
+	GUEST_CR0 = 0x6800, GUEST_CR3 = 0x6802, GUEST_CR4 = 0x6804, GUEST_ES_BASE = 0x6806, GUEST_LDTR_BASE = 0x6812,
+	GUEST_TR_BASE = 0x6814, GUEST_GDTR_BASE = 0x6816, GUEST_IDTR_BASE = 0x6818, GUEST_DR7 = 0x681a,
+	GUEST_RSP = 0x681c, GUEST_RIP = 0x681e, GUEST_RFLAGS = 0x6820, GUEST_PENDING = 0x6822,
+	GUEST_SYSENTER_ESP = 0x6824, GUEST_SYSENTER_EIP = 0x6826,
+	HOST_CR0 = 0x6c00, HOST_CR3 = 0x6c02, HOST_CR4 = 0x6c04, HOST_FS_BASE = 0x6c06, HOST_GS_BASE = 0x6c08,
+	HOST_TR_BASE = 0x6c0a, HOST_GDTR_BASE = 0x6c0c, HOST_IDTR_BASE = 0x6c0e, HOST_SYSENTER_ESP = 0x6c10,
+	HOST_SYSENTER_EIP = 0x6c12, HOST_RSP = 0x6c14, HOST_RIP = 0x6c16,
+};
+
+enum { PIN_INTR = 1 << 0, PIN_NMI = 1 << 3, PIN_VIRTUAL_NMIS = 1 << 5 };
+enum {
+	CPU_INTR_WINDOW = 1 << 2, CPU_TSC_OFFSET = 1 << 3, CPU_HLT = 1 << 7, CPU_MWAIT = 1 << 10, CPU_RDPMC = 1 << 11,
+	CPU_CR3_LOAD = 1 << 15, CPU_CR3_STORE = 1 << 16, CPU_CR8_LOAD = 1 << 19, CPU_CR8_STORE = 1 << 20,
+	CPU_NMI_WINDOW = 1 << 22, CPU_MOV_DR = 1 << 23, CPU_IO = 1 << 24, CPU_IO_BITMAPS = 1 << 25,
+	CPU_MSR_BITMAPS = 1 << 28, CPU_MONITOR = 1 << 29,
+};
+#define CPU_SECONDARY (1u << 31)
+enum {
+	CPU2_EPT = 1 << 1, CPU2_RDTSCP = 1 << 3, CPU2_VPID = 1 << 5, CPU2_WBINVD = 1 << 6, CPU2_UNRESTRICTED = 1 << 7,
+	CPU2_INVPCID = 1 << 12, CPU2_ENCLS = 1 << 15,
+};
+enum {
+	EXIT_SAVE_DEBUG = 1 << 2, EXIT_HOST64 = 1 << 9, EXIT_SAVE_PAT = 1 << 18, EXIT_LOAD_PAT = 1 << 19,
+	EXIT_SAVE_EFER = 1 << 20, EXIT_LOAD_EFER = 1 << 21,
+};
+enum { ENTRY_LOAD_DEBUG = 1 << 2, ENTRY_LONG = 1 << 9, ENTRY_LOAD_PAT = 1 << 14, ENTRY_LOAD_EFER = 1 << 15 };
+
+enum { /* GUEST_BLOCKING */
+	BLOCK_STI = 1, BLOCK_MOV_SS = 2, BLOCK_NMI = 8,
+};
+enum { PENDING_BS = 1 << 14 };
+enum { UNUSABLE = 1 << 16 };              /* of a segment's rights */
+enum { NMI_UNBLOCKED = 1 << 12 };         /* by IRET: of EXIT_EVENT and of an EPT violation's qualification */
+enum { EPTP_FOUR_LEVELS = 3 << 3, EPT_WB = 6 };
+
+enum reason { /* appendix C */
+	REASON_EXCEPTION, REASON_INTR, REASON_TRIPLE, REASON_INIT, REASON_SIPI, REASON_INTR_WINDOW = 7, REASON_NMI_WINDOW,
+	REASON_TASK, REASON_CPUID, REASON_HLT = 12, REASON_IO = 30, REASON_MOV_DR = 29, REASON_RDMSR = 31, REASON_WRMSR,
+	REASON_MC = 41, REASON_EPT = 48, REASON_MISCONFIGURED, REASON_FAILED = 1 << 16 /* ours: no entry at all */,
+};
+#define REASON_INVALID (1u << 31)         /* the entry failed, the rest says of what */
+
+enum { IO_IN = 1 << 3, IO_STRING = 1 << 4 }; /* of the qualification; bits 2:0: bytes - 1, 31:16: port */
+
+static inline u64 vmread(u64 field)
+{
+	u64 v;
+
+	__asm__ volatile("vmread %1, %0" : "=r"(v) : "r"(field) : "cc");
+	return v;
+}
+static inline void vmwrite(u64 field, u64 v)
+{
+	__asm__ volatile("vmwrite %1, %0" : : "r"(field), "r"(v) : "cc");
+}
+
+#endif
