@@ -17,10 +17,8 @@ static u64 event(enum vmcs info, enum vmcs error)
 }
 
 /* Only what the reason needs: each field costs. */
-void vmx_read_exit(struct vcpu *v)
+void vmx_read_exit(struct vmx *s)
 {
-	struct vmx *s = vmx(v);
-
 	s->reason = (u32)vmread(EXIT_REASON);
 	s->blocking = s->blocked = (u32)vmread(GUEST_BLOCKING);
 	s->len = (u32)vmread(EXIT_LENGTH);
@@ -71,12 +69,12 @@ void vmx_complete(struct vcpu *v, const struct exit *x)
 		s->inject = EV_VALID | EV_EXCEPTION | EV_ERROR | VEC_GP;
 }
 
-static bool on_cpuid(struct vcpu *v, struct exit *x)
+bool vmx_cpuid(struct vcpu *v)
 {
 	if (traps(v) || !ask_cpuid(v))
-		return step(x);
+		return false;
 	skip(v, vmx(v)->len);
-	return false;
+	return true;
 }
 
 static bool on_halt(struct vcpu *v, struct exit *x)
@@ -194,7 +192,7 @@ bool vmx_exit(struct vcpu *v, struct exit *x)
 	u64 e = unfinished(s);
 
 	if (s->reason == REASON_CPUID)
-		return on_cpuid(v, x);
+		return step(x);
 	if (unlikely(e)) {
 		if ((e & EV_TYPE) == EV_NMI)
 			s->blocking &= ~(u32)BLOCK_NMI;

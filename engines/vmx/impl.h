@@ -91,7 +91,8 @@ void vmx_sys_put(struct vcpu *);
 void vmx_host_put(void);                   /* what an exit loads that is this CPU's */
 
 /* exit.c: true if x is to be answered, false if the guest goes on */
-void vmx_read_exit(struct vcpu *);         /* held */
+void vmx_read_exit(struct vmx *);          /* held */
+bool vmx_cpuid(struct vcpu *);             /* answers it, or leaves it to the emulator; held */
 bool vmx_exit(struct vcpu *, struct exit *);
 void vmx_complete(struct vcpu *, const struct exit *); /* the answer to the last exit */
 void vmx_forget(struct vcpu *);            /* there was none: the state is another */

@@ -312,26 +312,34 @@ static void cpu_registers(struct vcpu *v, struct vmx *s, struct vmx_cpu *cpu)
 	}
 }
 
-static void go(struct vcpu *v, struct vmx *s)
+static bool turn(struct vcpu *v, struct vmx *s)
 {
 	struct x86 *x = &v->x86;
 
-	inject(v);
-	take_vpid(v, s, s->cpu);
-	cpu_registers(v, s, s->cpu);
 	if (s->blocking != s->blocked)
 		vmwrite(GUEST_BLOCKING, s->blocking);
 	vmwrite(GUEST_RIP, x->rip);
-	v->valid = X86_GPR;
 	if (unlikely(!vmx_enter(x->r, &s->host_rsp, s->launched))) {
 		s->reason = REASON_FAILED;
-		return;
+		return false;
 	}
 	s->launched = true;
 	x->r[RSP] = vmread(GUEST_RSP), x->rip = vmread(GUEST_RIP), x->rflags = vmread(GUEST_RFLAGS);
-	vmx_read_exit(v);
+	vmx_read_exit(s);
+	return s->reason == REASON_CPUID && vmx_cpuid(v);
+}
+
+/* CPUID alone lets the guest go on at once: an interrupt that waits ends its turn all the same. */
+static void go(struct vcpu *v, struct vmx *s)
+{
+	inject(v);
+	take_vpid(v, s, s->cpu);
+	cpu_registers(v, s, s->cpu);
+	v->valid = X86_GPR;
+	while (turn(v, s))
+		;
 	if (unlikely(s->debug))
-		debug_store(s, x);
+		debug_store(s, &v->x86);
 }
 
 /* false: it was kicked.  What is half delivered goes in first: x86 has no place for it. */
