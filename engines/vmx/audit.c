@@ -9,20 +9,6 @@
 
 enum { PATIENCE = 5000000 };              /* nanoseconds */
 
-void vmx_look(struct vcpu *v)
-{
-	vmx(v)->seen = (struct seen){
-		.controls = { (u32)vmread(PIN_CONTROLS), (u32)vmread(CPU_CONTROLS), (u32)vmread(CPU_CONTROLS2),
-			      (u32)vmread(EXIT_CONTROLS), (u32)vmread(ENTRY_CONTROLS) },
-		.exceptions = (u32)vmread(EXCEPTIONS), .msr_loads = (u32)vmread(EXIT_MSR_LOADS),
-		.msr_stores = (u32)vmread(EXIT_MSR_STORES), .entry_loads = (u32)vmread(ENTRY_MSR_LOADS),
-		.msrs = vmread(MSR_BITMAP), .eptp = vmread(EPTP), .vpid = vmread(VPID), .cr0 = vmread(GUEST_CR0),
-		.cr4 = vmread(GUEST_CR4), .cr0_mask = vmread(CR0_MASK), .cr4_mask = vmread(CR4_MASK),
-		.host_cr3 = vmread(HOST_CR3), .host_rip = vmread(HOST_RIP),
-	};
-	__atomic_store_n(&vmx(v)->look, 0, __ATOMIC_RELEASE);
-}
-
 /* It looks when it runs next; who is not running has not changed anything. */
 static void ask(struct vcpu *v)
 {
@@ -89,11 +75,9 @@ static const char *block(const struct vmx_vm *k, const struct seen *s)
 {
 	const u32 exceptions = 1u << VEC_DB | 1u << VEC_AC | 1u << VEC_MC;
 	const char *what = exits(&s->controls);
-	u64 cr3;
 
 	if (what)
 		return what;
-	__asm__ volatile("mov %%cr3, %0" : "=r"(cr3));
 	if ((s->exceptions & exceptions) != exceptions)
 		return "an instruction or event that does not exit";
 	if (s->cr4_mask != ~0ull || ~s->cr0_mask & (CR0_NE | CR0_CD | CR0_NW))
@@ -102,7 +86,7 @@ static const char *block(const struct vmx_vm *k, const struct seen *s)
 		return "somebody else's permission map";
 	if (s->eptp != (bare_phys(k->npt.root) | 3 << 3 | 6))
 		return "somebody else's nested tables";
-	if (s->host_cr3 != cr3 || s->host_rip != (u64)vmx_exit_point || s->msr_loads | s->msr_stores | s->entry_loads)
+	if (s->host_cr3 != s->cr3 || s->host_rip != (u64)vmx_exit_point || s->msr_loads | s->msr_stores | s->entry_loads)
 		return "an exit that does not bring the hypervisor back";
 	if (!s->vpid)
 		return NULL; /* it never ran, and was given no state yet */

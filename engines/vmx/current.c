@@ -62,6 +62,27 @@ static void flush_tables(u64 eptp)
 	__asm__ volatile("invept %0, %1" : : "m"(what), "r"(1ull) : "cc", "memory");
 }
 
+/* ---- what the audit sees */
+
+void vmx_look(struct vcpu *v)
+{
+	u64 cr3;
+
+	__asm__ volatile("mov %%cr3, %0" : "=r"(cr3));
+	vmx(v)->seen = (struct seen){
+		.controls = { (u32)vmread(PIN_CONTROLS), (u32)vmread(CPU_CONTROLS), (u32)vmread(CPU_CONTROLS2),
+			      (u32)vmread(EXIT_CONTROLS), (u32)vmread(ENTRY_CONTROLS) },
+		.exceptions = (u32)vmread(EXCEPTIONS), .msr_loads = (u32)vmread(EXIT_MSR_LOADS),
+		.msr_stores = (u32)vmread(EXIT_MSR_STORES), .entry_loads = (u32)vmread(ENTRY_MSR_LOADS),
+		.msrs = vmread(MSR_BITMAP), .eptp = vmread(EPTP), .vpid = vmread(VPID), .cr0 = vmread(GUEST_CR0),
+		.cr4 = vmread(GUEST_CR4), .cr0_mask = vmread(CR0_MASK), .cr4_mask = vmread(CR4_MASK),
+		.cr3 = cr3, .host_cr3 = vmread(HOST_CR3), .host_rip = vmread(HOST_RIP),
+	};
+	__atomic_store_n(&vmx(v)->look, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- */
+
 static void bring_in(struct vcpu *v, struct vmx_cpu *cpu)
 {
 	struct vmx *s = vmx(v);

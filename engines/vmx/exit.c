@@ -186,6 +186,14 @@ static bool on_debug_register(struct vcpu *v)
 	return false;
 }
 
+/* No entry, or one that the processor broke off. */
+static bool refused(struct vcpu *v, struct exit *x)
+{
+	if ((u16)vmx(v)->reason == REASON_MC)
+		host_panic("the processor reported a machine check");
+	return broken(v, x);
+}
+
 bool vmx_exit(struct vcpu *v, struct exit *x)
 {
 	struct vmx *s = vmx(v);
@@ -228,5 +236,5 @@ bool vmx_exit(struct vcpu *v, struct exit *x)
 	case REASON_MISCONFIGURED:
 		return broken(v, x);
 	}
-	return s->reason >> 16 ? broken(v, x) : step(x);
+	return s->reason >> 16 ? refused(v, x) : step(x);
 }

@@ -30,6 +30,7 @@ struct seen {
 	struct controls controls;
 	u32 exceptions, msr_loads, msr_stores, entry_loads;
 	u64 msrs, eptp, vpid, cr0, cr4, cr0_mask, cr4_mask, host_cr3, host_rip;
+	u64 cr3;                   /* the processor's, not the VMCS's */
 };
 
 struct vmx {
