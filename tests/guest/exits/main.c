@@ -1,8 +1,9 @@
 /* What an exit costs, in ticks of the time stamp counter: instructions, where the machine
- * counts so (QEMU with -icount shift=0, bochs).  A line for each kind: "cpuid 118". */
+ * counts so (QEMU with -icount shift=0, bochs).  A line for each kind: "cpuid 118".  Of several
+ * rounds the best counts: in it no other machine had its turn. */
 #include "tests/guest/bare/bare.h"
 
-enum { TIMES = 1000, VEC = 0x50, TPR = 0x80, EOI = 0xb0, VERSION = 0x30, SVR = 0xf0 };
+enum { TIMES = 100, ROUNDS = 10, VEC = 0x50, TPR = 0x80, EOI = 0xb0, VERSION = 0x30, SVR = 0xf0 };
 enum { MSR_APIC_BASE = 0x1b };
 
 static volatile u32 came;
@@ -55,20 +56,31 @@ static const struct {
 	{ "self-ipi", op_ipi },
 };
 
+static u64 a_round(void (*op)(void))
+{
+	u64 since = now();
+
+	for (unsigned n = 0; n < TIMES; n++)
+		op();
+	return now() - since;
+}
+
 void main(void)
 {
 	set_idt();
 	mmio_write(LAPIC + SVR, 4, 0x1ff);
 	__asm__ volatile("sti");
 	for (unsigned i = 0; i < countof(kinds); i++) {
-		u64 since;
+		u64 best = ~0ull;
 
 		kinds[i].op();
 		kinds[i].op();
-		since = now();
-		for (unsigned n = 0; n < TIMES; n++)
-			kinds[i].op();
-		put("%s %llu\n", kinds[i].name, (unsigned long long)(now() - since) / TIMES);
+		for (unsigned r = 0; r < ROUNDS; r++) {
+			u64 ticks = a_round(kinds[i].op);
+
+			best = ticks < best ? ticks : best;
+		}
+		put("%s %llu\n", kinds[i].name, (unsigned long long)best / TIMES);
 	}
 	end(true);
 }
