@@ -18,8 +18,9 @@ def gates(tmp_path):
 
 
 @pytest.mark.parametrize("cpu, words", [
-    ("max,-svm", "this processor has no AMD-V (SVM)"),
-    ("max,+svm,-npt", "this processor's AMD-V has no nested paging, which lodge needs"),
+    ("max,-svm", "this processor has no AMD-V (SVM); this processor has no VT-x (VMX)"),
+    ("max,+svm,-npt", "this processor's AMD-V has no nested paging, which lodge needs; "
+     "this processor has no VT-x (VMX)"),
 ])
 def test_processor(gates, tmp_path, cpu, words):
     said, status = qemu(pack(tmp_path, gates), cpu=cpu)

@@ -1,0 +1,87 @@
+"""The same on bochs, which has what QEMU has not: VT-x, and AMD-V with all that Ryzen has.
+
+bochs has no -kernel: GRUB on a CD loads lodge.elf.  Its instructions are its ticks, so a run repeats."""
+import os
+import pathlib
+import pty
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+from machine import IMAGE
+
+VMX, SVM = "corei7_skylake_x", "ryzen"
+BOCHSRC = """plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1
+megs: {memory}
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+cpu: model={cpu}, count={smp}, ips=1000000000, reset_on_triple_fault=0
+clock: sync=none
+boot: cdrom
+ata0-master: type=cdrom, path={dir}/iso, status=inserted
+com1: enabled=1, mode=file, dev={dir}/said
+display_library: term
+error: action=ignore
+info: action=ignore
+panic: action=fatal
+log: {dir}/log
+"""
+
+
+def disc(folder, modules, line, image):
+    tree = folder / "disc"
+    (tree / "boot/grub").mkdir(parents=True)
+    shutil.copy(image, tree / "lodge.elf")
+    menu = ["set timeout=0", "menuentry l {", f"multiboot /lodge.elf {line}"]
+    for i, m in enumerate(modules):
+        shutil.copy(m, tree / f"module{i}")
+        menu.append(f"module /module{i}")
+    (tree / "boot/grub/grub.cfg").write_text("\n".join([*menu, "}", ""]))
+    subprocess.run(["grub-mkrescue", "-o", folder / "iso", tree], check=True, capture_output=True)
+
+
+def drain(fd):
+    """Nobody looks at the emulator's screen, but it must not wait for a reader."""
+    try:
+        while os.read(fd, 65536):
+            pass
+    except OSError:
+        pass
+
+
+def words(folder):
+    said = folder / "said"
+    return said.read_text(errors="replace").replace("\r", "") if said.exists() else ""
+
+
+def wait(machine, timeout):
+    """Until it ended; what it said last is not in the file before."""
+    try:
+        machine.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return
+    finally:
+        machine.kill()
+        machine.wait()
+
+
+def bochs(*modules, cpu=VMX, smp=1, memory=256, line="", timeout=900, image=IMAGE):
+    """(what was said, whether it switched itself off); as qemu().  When it did not, bochs' own last words are added."""
+    assert image.exists(), "build it first: make lodge.elf"
+    with tempfile.TemporaryDirectory() as t:
+        folder = pathlib.Path(t)
+        disc(folder, modules, line, image)
+        (folder / "bochsrc").write_text(BOCHSRC.format(memory=memory, cpu=cpu, smp=smp, dir=folder))
+        (folder / "commands").write_text("c\n")
+        ours, its = pty.openpty()
+        machine = subprocess.Popen(["bochs", "-q", "-f", folder / "bochsrc", "-rc", folder / "commands"],
+                                   stdin=its, stdout=its, stderr=its, start_new_session=True,
+                                   env=dict(os.environ, TERM="vt100"))
+        os.close(its)
+        threading.Thread(target=drain, args=[ours], daemon=True).start()
+        wait(machine, timeout)
+        log = (folder / "log").read_text(errors="replace")
+        off = "soft power off" in log
+        return words(folder) + ("" if off else f"\nbochs: {log[-300:]}"), off
