@@ -49,7 +49,7 @@ static const u8 *scan(u64 from, u64 to)
 }
 
 /* ACPI 5.2.5.1: in the first KiB of the EBDA, or below 1 MiB. */
-static const u8 *rsdp(void)
+static const u8 *look_for_rsdp(void)
 {
 	u64 ebda = (u64)ld16((const u8 *)reach(0x400, 16) + 0x0e) << 4;
 	const u8 *p = NULL;
@@ -60,9 +60,9 @@ static const u8 *rsdp(void)
 	return p ? p : scan(0xe0000, 0x100000);
 }
 
-static const u8 *find(const char *sig)
+static const u8 *find(const u8 *r, const char *sig)
 {
-	const u8 *r = rsdp(), *root, *t;
+	const u8 *root, *t;
 	bool wide = r && r[15] >= 2 && ld64(r + 24);
 	unsigned size = wide ? 8 : 4;
 
@@ -142,13 +142,16 @@ static void fadt(struct acpi *a, const u8 *t)
 		s5(a, dsdt);
 }
 
-void acpi_init(struct acpi *a)
+/* UEFI has no other place for it than what the loader tells. */
+void acpi_init(struct acpi *a, const u8 *rsdp, unsigned n)
 {
 	const u8 *t;
 
-	if ((t = find("APIC")))
+	if (n < 20 || !sums(rsdp, 20) || (rsdp[15] >= 2 && n < 36))
+		rsdp = look_for_rsdp();
+	if ((t = find(rsdp, "APIC")))
 		madt(a, t);
-	if ((t = find("FACP")))
+	if ((t = find(rsdp, "FACP")))
 		fadt(a, t);
 	if (!a->ncpu)
 		host_log(LOG_WARN, "no ACPI table of processors: one is used");

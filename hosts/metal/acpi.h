@@ -13,7 +13,7 @@ struct acpi {
 	u16 sleep_a, sleep_b;  /* what switches it off: \_S5 */
 	bool can_sleep;
 };
-void acpi_init(struct acpi *);
+void acpi_init(struct acpi *, const u8 *rsdp, unsigned n);  /* n 0: it is looked for */
 void acpi_off(const struct acpi *);  /* returns if the machine stays on */
 
 #endif

@@ -1,6 +1,6 @@
-/* From the boot loader to C: Multiboot 1 (version 0.6.96) leaves 32-bit protected mode,
- * paging off, EAX a magic number and EBX the address of what it tells.  Here begins 64-bit
- * mode on page tables that map 4 GiB one to one and live until paging_init().
+/* From the boot loader to C: Multiboot 1 (version 0.6.96) and 2 leave 32-bit protected mode,
+ * paging off, EAX a magic number and EBX the address of what they tell, under UEFI too.  Here
+ * begins 64-bit mode on page tables that map 4 GiB one to one and live until paging_init().
  *
  * Further processors (smp.c) come from real mode by the code between ap_start and ap_end,
  * which is copied below 1 MiB, and go the same way. */
@@ -16,6 +16,20 @@
 	.balign 4
 	.set flags, 3 /* modules on page boundaries, a memory map */
 	.long 0x1badb002, flags, -(0x1badb002 + flags)
+
+	.balign 8
+mb2:	.long 0xe85250d6, 0, mb2_end - mb2, -(0xe85250d6 + mb2_end - mb2)
+	.short 1, 0
+	.long 12, 6 /* without a memory map it need not begin */
+	.balign 8
+	.short 4, 1
+	.long 12, 2 /* a text screen is welcome */
+	.balign 8
+	.short 6, 0
+	.long 8     /* modules on page boundaries */
+	.short 0, 0
+	.long 8
+mb2_end:
 
 	.text
 	.code32

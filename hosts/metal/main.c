@@ -27,8 +27,10 @@ static void memory(void)
 		taken[n++] = boot.module[i];
 	frames_init(boot.ram, boot.nram, taken, n);
 	paging_init();
-	paging_map(0xb8000, 0xb8000, 0x8000, MAP_DEVICE);
-	words_screen((void *)0xb8000);
+	if (!boot.screen)
+		return;
+	paging_map(boot.screen, boot.screen, PAGE_SIZE, MAP_DEVICE);
+	words_screen((void *)boot.screen);
 }
 
 static void hello(void)
@@ -99,7 +101,7 @@ _Noreturn void metal_main(u32 magic, u64 info)
 	if (cpu_init(&cpus[0]))
 		host_panic("the first processor cannot be used");
 	clock_init();
-	acpi_init(&acpi);
+	acpi_init(&acpi, boot.rsdp, boot.nrsdp);
 	cpus[0].up = true;
 	smp_start(&acpi);
 	hello();

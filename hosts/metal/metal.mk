@@ -29,8 +29,9 @@ $M/%.o: %.S
 	$(if $(V),,@echo "  AS	$@")
 	$Q$(CC) -I. -m64 -c -o $@ $<
 
+METAL_PKGS := $(BED_PKGS) grub-efi-amd64-bin ovmf python3-pexpect
 need-metal:
-	@scripts/need $(BUILD_PKGS) $(BED_PKGS) python3-pexpect
+	@scripts/need $(BUILD_PKGS) $(METAL_PKGS)
 test-metal: need-metal
 	@$(MAKE) --no-print-directory -j2 lodge lodge.elf
 	@/usr/bin/python3 -m pytest -q -rsx tests/metal

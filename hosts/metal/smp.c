@@ -82,12 +82,17 @@ static void start(u32 apic)
 		fail(E_IO, "the processor with APIC id %u does not start", apic);
 }
 
+/* The page may be anybody's, a small module's even: it gets back what it had. */
 void smp_start(const struct acpi *a)
 {
+	static u8 kept[PAGE_SIZE];
+
 	paging_map(AP_BASE, AP_BASE, PAGE_SIZE, MAP_WRITE);
+	memcpy(kept, (void *)AP_BASE, PAGE_SIZE);
 	memcpy((void *)AP_BASE, ap_start, (size_t)(ap_end - ap_start));
 	ap_pml4 = paging_root();
 	for (unsigned i = 0; i < a->ncpu && ncpu < CPUS; i++)
 		if (a->apic[i] != cpus[0].apic)
 			start(a->apic[i]);
+	memcpy((void *)AP_BASE, kept, PAGE_SIZE);
 }

@@ -38,6 +38,7 @@ $F/fuzz_%: $F/tests/fuzz/fuzz_%.o $F/tests/unit/fake.o $F/libcore.a
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(FUZZ_LIBS) -lcmocka -lpthread
 $F/fuzz_yaml: $(patsubst %,$F/hosts/linux/%.o,define file options)
 $F/fuzz_yaml: FUZZ_LIBS = -lyaml
+$F/fuzz_multiboot: $F/hosts/metal/multiboot.o $F/hosts/metal/multiboot2.o
 $F/fuzz_flows: $F/hosts/linux/flows.o
 $F/fuzz_machine: $(patsubst %,$F/hosts/linux/%.o,describe options)
 $F/fuzz_machine: FUZZ_LIBS = -ljansson
