@@ -25,8 +25,49 @@ static bool good_file(u64 length, const u8 *ref)
 	return !n || (at >= PACK_HEAD && at % PAGE_SIZE == 0 && at <= length && n <= length - at);
 }
 
+/* Rows of a list, the first of them at *list. */
+static bool good_list(const u8 *pack, u64 end, const u8 *ref, u64 row_size, u64 most, const u8 **list)
+{
+	u64 at = ld64(ref), n = ld64(ref + 8);
+
+	*list = pack + (n ? at : 0);
+	return !n || (n <= most && at >= PACK_HEAD && at <= end && n * row_size <= end - at);
+}
+
+/* A disk has whole sectors, and at least one. */
+static bool good_disks(const u8 *pack, u64 end, u64 length, const u8 *ref)
+{
+	const u8 *d;
+
+	if (!good_list(pack, end, ref, PACK_DISK_ROW, PACK_DISKS, &d))
+		return false;
+	for (u64 i = 0; i < ld64(ref + 8); i++, d += PACK_DISK_ROW) {
+		u64 n = ld64(d + PACK_DISK_FILE + 8);
+
+		if (!n || n % 512 || !good_file(length, d + PACK_DISK_FILE) ||
+		    !good_string(pack, end, d + PACK_DISK_NAME))
+			return false;
+	}
+	return true;
+}
+
+/* Nobody's address is a group's. */
+static bool good_nics(const u8 *pack, u64 end, const u8 *ref)
+{
+	const u8 *d;
+
+	if (!good_list(pack, end, ref, PACK_NIC_ROW, PACK_NICS, &d))
+		return false;
+	for (u64 i = 0; i < ld64(ref + 8); i++, d += PACK_NIC_ROW)
+		if (!good_string(pack, end, d + PACK_NIC_SWITCH) || d[PACK_NIC_MAC] & 1)
+			return false;
+	return true;
+}
+
 static bool good_row(const u8 *pack, u64 end, u64 length, const u8 *r)
 {
+	if (!good_disks(pack, end, length, r + PACK_VM_DISKS) || !good_nics(pack, end, r + PACK_VM_NICS))
+		return false;
 	for (unsigned i = 0; i < countof(strings); i++)
 		if (!good_string(pack, end, r + strings[i]))
 			return false;
@@ -73,6 +114,28 @@ static struct span file(const void *pack, const u8 *ref)
 	return (struct span){ n ? (u8 *)(uintptr_t)pack + ld64(ref) : NULL, n };
 }
 
+static void read_disks(const u8 *pack, const u8 *ref, struct pack_vm *v)
+{
+	const u8 *d = pack + ld64(ref);
+
+	v->ndisk = (unsigned)ld64(ref + 8);
+	for (unsigned i = 0; i < v->ndisk; i++, d += PACK_DISK_ROW)
+		v->disk[i] = (struct pack_disk){ file(pack, d + PACK_DISK_FILE), string(pack, d + PACK_DISK_NAME),
+						 ld32(d + PACK_DISK_FLAGS) };
+}
+
+static void read_nics(const u8 *pack, const u8 *ref, struct pack_vm *v)
+{
+	const u8 *d = pack + ld64(ref);
+
+	v->nnic = (unsigned)ld64(ref + 8);
+	for (unsigned i = 0; i < v->nnic; i++, d += PACK_NIC_ROW) {
+		v->nic[i].net = string(pack, d + PACK_NIC_SWITCH);
+		memcpy(v->nic[i].mac, d + PACK_NIC_MAC, sizeof(v->nic[i].mac));
+		memcpy(v->nic[i].ip, d + PACK_NIC_IP, sizeof(v->nic[i].ip));
+	}
+}
+
 void pack_read(const void *pack, unsigned i, struct pack_vm *v)
 {
 	const u8 *r = row(pack, i);
@@ -84,4 +147,6 @@ void pack_read(const void *pack, unsigned i, struct pack_vm *v)
 		.cmdline = string(pack, r + PACK_VM_CMDLINE), .kernel = file(pack, r + PACK_VM_KERNEL),
 		.vmlinux = file(pack, r + PACK_VM_VMLINUX), .initrd = file(pack, r + PACK_VM_INITRD),
 	};
+	read_disks(pack, r + PACK_VM_DISKS, v);
+	read_nics(pack, r + PACK_VM_NICS, v);
 }

@@ -2,14 +2,14 @@
  * reads no YAML and has no files.
  *
  * Everything little-endian.  A head, a row for each VM, then what the rows refer to by
- * offsets from the head: strings that end in a zero byte, and files on page boundaries.
- * The reader takes nothing on trust. */
+ * offsets from the head: lists of disks and NICs, which have rows of their own, strings that
+ * end in a zero byte, and files on page boundaries.  The reader takes nothing on trust. */
 #ifndef CORE_PACK_H
 #define CORE_PACK_H
 
 #include "core/host.h"
 
-enum { PACK_VERSION = 1, PACK_VMS = 64 };
+enum { PACK_VERSION = 2, PACK_VMS = 64, PACK_DISKS = 16, PACK_NICS = 8 };
 #define PACK_MAGIC 0x316b636170646f6cull /* "lodpack1" */
 
 enum { /* the head */
@@ -21,15 +21,33 @@ enum { /* the head */
 enum { /* a row; a reference is an offset and a length, 8 bytes each, without a string's zero */
 	PACK_VM_MEMORY = 0, PACK_VM_CPUS = 8, PACK_VM_FLAGS = 12, PACK_VM_NAME = 16,
 	PACK_VM_KERNEL_NAME = 32, PACK_VM_CMDLINE = 48, PACK_VM_KERNEL = 64, PACK_VM_VMLINUX = 80,
-	PACK_VM_INITRD = 96, PACK_ROW = 112,
+	PACK_VM_INITRD = 96,
+	PACK_VM_DISKS = 112, PACK_VM_NICS = 128, /* the length counts rows */
+	PACK_ROW = 144,
 };
+enum { PACK_DISK_FILE = 0, PACK_DISK_NAME = 16, PACK_DISK_FLAGS = 32, PACK_DISK_ROW = 40 };
+enum { PACK_NIC_SWITCH = 0, PACK_NIC_MAC = 16, PACK_NIC_IP = 22, PACK_NIC_ROW = 32 };
 enum { PACK_NO_REBOOT = 1, PACK_TEST_DEVICES = 2, PACK_DEBUGCON = 4 };
+enum { PACK_READONLY = 1, PACK_NVME = 2 };     /* of a disk */
 
+struct pack_disk {
+	struct span data;
+	const char *name;
+	u32 flags;
+};
+struct pack_nic {
+	const char *net;       /* the switch it is on */
+	u8 mac[6];
+	u8 ip[4];              /* the only address it may send from; all 0: any */
+};
 struct pack_vm {
 	u64 memory;
 	u32 cpus, flags;
 	const char *name, *kernel_name, *cmdline;
 	struct span kernel, vmlinux, initrd;   /* into the pack; p NULL: none */
+	unsigned ndisk, nnic;
+	struct pack_disk disk[PACK_DISKS];
+	struct pack_nic nic[PACK_NICS];
 };
 
 /* Judges all of it.  *count: its VMs.  E_INVAL after the error was said; what names it there. */

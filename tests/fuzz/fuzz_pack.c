@@ -38,6 +38,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t n)
 		pack_read(p, i, &v);
 		sink += strlen(v.name) + strlen(v.kernel_name) + strlen(v.cmdline) + sum(v.kernel.p, v.kernel.n) +
 			sum(v.vmlinux.p, v.vmlinux.n) + sum(v.initrd.p, v.initrd.n);
+		for (unsigned k = 0; k < v.ndisk; k++)
+			sink += strlen(v.disk[k].name) + sum(v.disk[k].data.p, v.disk[k].data.n);
+		for (unsigned k = 0; k < v.nnic; k++)
+			sink += strlen(v.nic[k].net);
 	}
 	fake_log_clear();
 	free(p);

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-enum { TABLE = PACK_ROW + 32, KERNEL = PAGE_SIZE, LENGTH = KERNEL + 100 };
+enum { STRINGS = 32, DISK = PACK_HEAD + PACK_ROW + STRINGS, NIC = DISK + PACK_DISK_ROW, END = NIC + PACK_NIC_ROW,
+       TABLE = END - PACK_HEAD, KERNEL = PAGE_SIZE, IMAGE = 2 * PAGE_SIZE, LENGTH = IMAGE + 1024 };
 static u8 pack[LENGTH];
 
 static void seal(void)
@@ -15,7 +16,7 @@ static void seal(void)
 
 static void put_string(unsigned ref, unsigned at, const char *s)
 {
-	u8 *r = pack + PACK_HEAD + ref;
+	u8 *r = pack + ref;
 
 	st64(r, PACK_HEAD + PACK_ROW + at);
 	st64(r + 8, strlen(s));
@@ -35,11 +36,21 @@ static int make(void **x)
 	st32(pack + PACK_AT_TABLE, TABLE);
 	st64(row + PACK_VM_MEMORY, 64 * MiB);
 	st32(row + PACK_VM_CPUS, 2);
-	put_string(PACK_VM_NAME, 0, "web");
-	put_string(PACK_VM_KERNEL_NAME, 4, "vmlinuz");
-	put_string(PACK_VM_CMDLINE, 12, "quiet");
+	put_string(PACK_HEAD + PACK_VM_NAME, 0, "web");
+	put_string(PACK_HEAD + PACK_VM_KERNEL_NAME, 4, "vmlinuz");
+	put_string(PACK_HEAD + PACK_VM_CMDLINE, 12, "quiet");
 	st64(row + PACK_VM_KERNEL, KERNEL);
 	st64(row + PACK_VM_KERNEL + 8, 100);
+	st64(row + PACK_VM_DISKS, DISK);
+	st64(row + PACK_VM_DISKS + 8, 1);
+	st64(pack + DISK + PACK_DISK_FILE, IMAGE);
+	st64(pack + DISK + PACK_DISK_FILE + 8, 1024);
+	st32(pack + DISK + PACK_DISK_FLAGS, PACK_NVME);
+	put_string(DISK + PACK_DISK_NAME, 18, "d.img");
+	st64(row + PACK_VM_NICS, NIC);
+	st64(row + PACK_VM_NICS + 8, 1);
+	put_string(NIC + PACK_NIC_SWITCH, 24, "lan");
+	memcpy(pack + NIC + PACK_NIC_MAC, "\x52\x54\0\1\2\3\12\0\0\7", 10);
 	seal();
 	return 0;
 }
@@ -68,6 +79,10 @@ static void test_read(void **x)
 	assert_true(v.memory == 64 * MiB && v.cpus == 2 && !v.flags);
 	assert_ptr_equal(v.kernel.p, pack + KERNEL);
 	assert_true(v.kernel.n == 100 && !v.initrd.p && !v.vmlinux.p);
+	assert_true(v.ndisk == 1 && v.disk[0].data.p == pack + IMAGE && v.disk[0].data.n == 1024);
+	assert_true(v.disk[0].flags == PACK_NVME && !strcmp(v.disk[0].name, "d.img"));
+	assert_true(v.nnic == 1 && !strcmp(v.nic[0].net, "lan") && v.nic[0].mac[5] == 3);
+	assert_memory_equal(v.nic[0].ip, "\12\0\0\7", 4);
 }
 
 static void test_damage(void **x)
@@ -94,18 +109,22 @@ static void test_damage(void **x)
 /* Each reference, pointed out of the pack in both ways; the sum is right. */
 static void test_references(void **x)
 {
-	static const u8 ref[] = { PACK_VM_NAME, PACK_VM_KERNEL_NAME, PACK_VM_CMDLINE, PACK_VM_KERNEL };
+	static const u16 ref[] = {
+		PACK_HEAD + PACK_VM_NAME, PACK_HEAD + PACK_VM_KERNEL_NAME, PACK_HEAD + PACK_VM_CMDLINE,
+		PACK_HEAD + PACK_VM_KERNEL, PACK_HEAD + PACK_VM_DISKS, PACK_HEAD + PACK_VM_NICS,
+		DISK + PACK_DISK_FILE, DISK + PACK_DISK_NAME, NIC + PACK_NIC_SWITCH,
+	};
 
 	for (unsigned i = 0; i < countof(ref); i++) {
 		static const u64 bad[] = { LENGTH, ~0ull, 1ull << 63, 3 };
 
 		for (unsigned k = 0; k < countof(bad); k++) {
 			make(x);
-			st64(pack + PACK_HEAD + ref[i], bad[k]);
+			st64(pack + ref[i], bad[k]);
 			seal();
 			refused("makes no sense");
 			make(x);
-			st64(pack + PACK_HEAD + ref[i] + 8, bad[k] == 3 ? LENGTH - 1 : bad[k]);
+			st64(pack + ref[i] + 8, bad[k] == 3 ? LENGTH - 1 : bad[k]);
 			seal();
 			refused("makes no sense");
 		}
@@ -116,12 +135,30 @@ static void test_references(void **x)
 	refused("makes no sense");
 }
 
+/* What is inside the pack and still makes no sense. */
+static void test_values(void **x)
+{
+	static const struct { u64 val; u16 at; } bad[] = {
+		{ 0, DISK + PACK_DISK_FILE + 8 }, { 700, DISK + PACK_DISK_FILE + 8 },
+		{ 2, PACK_HEAD + PACK_VM_NICS + 8 }, { 2, PACK_HEAD + PACK_VM_DISKS + 8 },
+		{ PACK_DISKS + 1, PACK_HEAD + PACK_VM_DISKS + 8 }, { 1, NIC + PACK_NIC_MAC },
+	};
+
+	for (unsigned i = 0; i < countof(bad); i++) {
+		make(x);
+		st64(pack + bad[i].at, bad[i].val);
+		seal();
+		refused("makes no sense");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_read, make),
 		cmocka_unit_test_setup(test_damage, make),
 		cmocka_unit_test_setup(test_references, make),
+		cmocka_unit_test_setup(test_values, make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
