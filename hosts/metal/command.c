@@ -47,6 +47,20 @@ static void weight(struct machine *m, const char *arg)
 		machine_weight(m, n);
 }
 
+static void stat_devices(const struct machine *m)
+{
+	for (unsigned i = 0; i < m->def.ndisk; i++)
+		say("%s: disk %s: %llu bytes read, %llu written", m->def.name, m->disk[i].disk.name,
+		    (unsigned long long)m->disk[i].read, (unsigned long long)m->disk[i].written);
+	for (unsigned i = 0; i < m->def.nnic; i++) {
+		const struct port *p = &m->port[i];
+
+		say("%s: net %s: %llu bytes sent, %llu received; frames: %llu not its own, %llu had no room",
+		    m->def.name, p->net, (unsigned long long)p->sent, (unsigned long long)p->received,
+		    (unsigned long long)p->refused, (unsigned long long)p->dropped);
+	}
+}
+
 static void stat(struct machine *m, const char *arg)
 {
 	u64 now = host_now();
@@ -56,9 +70,11 @@ static void stat(struct machine *m, const char *arg)
 		    (unsigned long long)(cpus[i].busy / 1000000), (unsigned long long)(now / 1000000),
 		    (unsigned long long)cpus[i].rings);
 	say("memory: %llu MiB free", (unsigned long long)(frames_free_count() * PAGE_SIZE / MiB));
-	for (unsigned i = 0; i < nmachine; i++)
+	for (unsigned i = 0; i < nmachine; i++) {
 		say("%s: %llu ms of CPU time", machines[i]->def.name,
 		    (unsigned long long)(machine_time(machines[i]) / 1000000));
+		stat_devices(machines[i]);
+	}
 }
 
 static void exits(struct machine *m, const char *arg)

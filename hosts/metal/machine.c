@@ -80,6 +80,10 @@ static void configure(struct machine *m)
 		.com1 = &m->console.tty, .debugcon = d->flags & PACK_DEBUGCON ? &m->console.tty : NULL,
 		.test_devices = d->flags & PACK_TEST_DEVICES,
 	};
+	for (unsigned i = 0; i < d->ndisk; i++)
+		m->cfg.disk[m->cfg.ndisk++] = (struct pc_disk){ &m->disk[i].disk, d->disk[i].flags & PACK_NVME };
+	for (unsigned i = 0; i < d->nnic; i++)
+		m->cfg.nic[m->cfg.nnic++] = &m->port[i].nic;
 	name_machine(&m->cfg, d->name);
 	console_init(&m->console, d->name, nmachine == 1);
 }
@@ -92,6 +96,24 @@ static int take_memory(struct machine *m)
 			    m->def.name, (unsigned long long)(m->cfg.ram / MiB),
 			    (unsigned long long)(frames_free_count() * PAGE_SIZE / MiB));
 	return 0;
+}
+
+static int plug(struct machine *m)
+{
+	int err = m->unfit ? E_INVAL : 0;
+
+	for (unsigned i = 0; i < m->def.nnic && !err; i++)
+		err = port_plug(&m->port[i]);
+	return err;
+}
+
+/* Nothing of what the devices left to do reaches them any more. */
+static void unplug(struct machine *m)
+{
+	for (unsigned i = 0; i < m->def.nnic; i++)
+		port_unplug(&m->port[i]);
+	for (unsigned i = 0; i < m->def.ndisk; i++)
+		m->disk[i].disk.ops->drain(&m->disk[i].disk);
 }
 
 static struct cpu *cpu_for(const struct machine *m, unsigned n)
@@ -139,7 +161,7 @@ static int build(struct machine *m)
 	m->vm.host_data = m;
 	m->vm.no_reboot = m->def.flags & PACK_NO_REBOOT;
 	m->alarm = NEVER;
-	if ((err = take_memory(m)) || (err = vm_init(&m->vm, m->def.name, engine()->engine)))
+	if ((err = plug(m)) || (err = take_memory(m)) || (err = vm_init(&m->vm, m->def.name, engine()->engine)))
 		return err;
 	m->pc = pc_init(&m->vm, &m->cfg);
 	if (m->pc)
@@ -162,6 +184,7 @@ static void free_threads(struct machine *m)
 static void dismantle(struct machine *m)
 {
 	set_built(m, false);
+	unplug(m);
 	if (m->pc)
 		pc_fini(m->pc);
 	if (m->vm.engine)
@@ -254,11 +277,22 @@ static void service(void *arg)
 
 /* ---- all of them */
 
+static void add_devices(struct machine *m)
+{
+	for (unsigned i = 0; i < m->def.ndisk; i++)
+		ram_disk_init(&m->disk[i], &m->def.disk[i], &m->works);
+	for (unsigned i = 0; i < m->def.nnic; i++)
+		if (port_init(&m->port[i], &m->def.nic[i], m->def.name, &m->works))
+			m->unfit = true;
+}
+
 static void add(const struct pack_vm *def)
 {
 	struct machine *m = nmachine < MACHINES ? host_alloc(sizeof(*m)) : NULL;
+	struct cpu *c = &cpus[nmachine % ncpu];
 
-	if (!m || !(m->service = thread_new(&cpus[nmachine % ncpu], CLASS_SERVICE, def->name, service, m))) {
+	if (!m || !(m->service = thread_new(c, CLASS_SERVICE, def->name, service, m)) ||
+	    works_init(&m->works, c, def->name)) {
 		fail(E_NOMEM, "%s: no room for it: at most %d machines", def->name, MACHINES);
 		return;
 	}
@@ -266,12 +300,13 @@ static void add(const struct pack_vm *def)
 	m->weight = WEIGHT;
 	host_lock_init(&m->gate);
 	m->def = *def;
+	add_devices(m);
 	machines[nmachine++] = m;
 }
 
 void machines_add(const void *pack, unsigned n)
 {
-	struct pack_vm def;
+	static struct pack_vm def;
 
 	for (unsigned i = 0; i < n; i++) {
 		pack_read(pack, i, &def);
@@ -300,7 +335,7 @@ void machine_stop(struct machine *m, bool force)
 void machine_weight(struct machine *m, u32 weight)
 {
 	host_lock(&m->gate);
-	m->weight = weight;
+	m->weight = m->works.thread->weight = weight;
 	for (unsigned i = 0; m->built && i < m->vm.nvcpu; i++)
 		if (m->vcpu[i])
 			m->vcpu[i]->weight = weight;

@@ -1,14 +1,17 @@
 /* A guest's machine on this one: from its row in a pack to its last instruction.
  *
  * Each has a thread of the class SERVICE, in which it is made, its timers ring and it is taken
- * apart again; and one thread for each vCPU. */
+ * apart again; one for what its disks and NICs have to do; and one thread for each vCPU. */
 #ifndef HOSTS_METAL_MACHINE_H
 #define HOSTS_METAL_MACHINE_H
 
 #include "core/pack.h"
 #include "core/pc.h"
 #include "hosts/metal/console.h"
+#include "hosts/metal/disk_ram.h"
+#include "hosts/metal/switch_port.h"
 #include "hosts/metal/thread.h"
+#include "hosts/metal/work.h"
 
 enum { MACHINES = PACK_VMS };
 enum machine_state { MACHINE_OFF, MACHINE_STARTS, MACHINE_RUNS };
@@ -19,7 +22,11 @@ struct machine {
 	enum machine_state state;      /* its service thread writes it */
 	struct thread *service;
 	bool start;                    /* asked for; atomic */
-	u32 weight;                    /* of each vCPU's thread */
+	u32 weight;                    /* of each vCPU's thread, and of works' */
+	struct works works;            /* for its disks and NICs */
+	struct ram_disk disk[PACK_DISKS];
+	struct port port[PACK_NICS];
+	bool unfit;                    /* said why: it cannot be started */
 
 	struct lock gate;              /* held to look at what follows from another thread */
 	bool built;                    /* under gate: vm and pc are whole */
