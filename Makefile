@@ -150,8 +150,9 @@ bench-kvm: need-beds
 	@$(MAKE) --no-print-directory -j2 lodge
 	@/usr/bin/python3 bench/kvm.py
 
-install: lodge
+install: lodge lodge.elf
 	install -D -m 755 lodge $(DESTDIR)$(PREFIX)/bin/lodge
+	install -D -m 644 lodge.elf $(DESTDIR)$(PREFIX)/lib/lodge/lodge.elf
 	install -D -m 644 docs/lodge.1 $(DESTDIR)$(PREFIX)/share/man/man1/lodge.1
 	install -D -m 644 docs/lodge.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lodge
 

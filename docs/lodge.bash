@@ -14,7 +14,9 @@ _lodge()
 	case $prev in
 	--kernel|--initrd|--firmware|--disk|--module) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 	--engine) COMPREPLY=($(compgen -W "auto kvm interp bt" -- "$cur")); return ;;
-	--net) COMPREPLY=($(compgen -W "user none tap:" -- "$cur")); return ;;
+	--net) COMPREPLY=($(compgen -W "user none tap: switch" -- "$cur")); return ;;
+	--on) COMPREPLY=($(compgen -W "qemu bochs" -- "$cur")); return ;;
+	--line) COMPREPLY=($(compgen -W "stay check" -- "$cur")); return ;;
 	--console|--debugcon) COMPREPLY=($(compgen -W "stdio none file:" -- "$cur")); return ;;
 	--append|--memory|-m|--cpus|-c|--publish|-p|--name|--trace|--timeout) return ;;
 	esac
@@ -23,7 +25,12 @@ _lodge()
 		--overcommit --disk --net --publish --console --debugcon --name --no-reboot --test-devices --shadow --trace
 		--quiet --verbose --help" -- "$cur")) ;;
 	run:*) compopt -o filenames; COMPREPLY=($(compgen -W "tiny debian" -f -- "$cur")) ;;
-	metal:*) if [ "$COMP_CWORD" = 2 ]; then COMPREPLY=($(compgen -W "pack" -- "$cur"))
+	metal:-*) case ${COMP_WORDS[2]} in
+		pack) COMPREPLY=($(compgen -W "--output --help" -- "$cur")) ;;
+		iso) COMPREPLY=($(compgen -W "--output --line --help" -- "$cur")) ;;
+		run) COMPREPLY=($(compgen -W "--on --uefi --memory --cpus --line --help" -- "$cur")) ;;
+		esac ;;
+	metal:*) if [ "$COMP_CWORD" = 2 ]; then COMPREPLY=($(compgen -W "pack iso run" -- "$cur"))
 		else compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); fi ;;
 	check:*) compopt -o filenames; COMPREPLY=($(compgen -f -X '!*.y*ml' -- "$cur")) ;;
 	ls:-*) COMPREPLY=($(compgen -W "--json --help" -- "$cur")) ;;

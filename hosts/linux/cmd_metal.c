@@ -1,227 +1,213 @@
-/* lodge metal: definitions made ready for lodge.elf.
- *
- * pack: rows and strings are gathered in memory, files are written behind them as they come;
- * then the head, which makes it a pack. */
+/* lodge metal: machines made ready for lodge.elf, and tried on it.  A table of its commands,
+ * which share most of their words. */
 #include "hosts/linux/cmd.h"
-#include "hosts/linux/define.h"
-#include "hosts/linux/file.h"
-#include "hosts/linux/launch.h"
-#include "hosts/linux/unpack.h"
-
-#include "core/pack.h"
+#include "hosts/linux/linux.h"
+#include "hosts/linux/machine.h"
+#include "hosts/linux/metal_disc.h"
+#include "hosts/linux/options.h"
 
 #include <argp.h>
-#include <errno.h>
-#include <fcntl.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TABLE = 64 * KiB };
+enum { OPT_LINE = 256, OPT_ON, OPT_UEFI };
 
-struct pack {
-	const char *out;
-	int fd;
-	unsigned nvm;
-	const char *file[PACK_VMS];
-	u8 table[PACK_HEAD + TABLE];
-	u64 strings;           /* where the next string goes, from the head */
-	u64 end;               /* where the next file goes */
+struct metal {
+	struct pack pack;
+	const char *out, *line;
+	struct disc_machine on;
 };
 
-/* ---- writing */
+/* ---- words */
 
-static int put_bytes(struct pack *p, const void *from, u64 n, u64 at)
+static int set_line(struct metal *m, const char *text)
 {
-	for (u64 done = 0; done < n;) {
-		ssize_t r = pwrite(p->fd, (const u8 *)from + done, n - done, (off_t)(at + done));
-		if (r < 0 && errno != EINTR)
-			return fail(E_IO, "%s: %s", p->out, strerror(errno));
-		done += r > 0 ? (u64)r : 0;
+	for (const char *s = text; *s; s++)
+		if (!isalnum((u8)*s) && !strchr(" =,.-_", *s))
+			return fail(E_INVAL, "line '%s': words for lodge.elf are letters and digits, like: check stay", text);
+	m->line = text;
+	return 0;
+}
+
+static int set_on(struct metal *m, const char *text)
+{
+	if (strcmp(text, "qemu") && strcmp(text, "bochs"))
+		return fail(E_INVAL, "on %s: there are qemu and bochs", text);
+	m->on.on = *text == 'q' ? ON_QEMU : ON_BOCHS;
+	return 0;
+}
+
+static int set_cpus(struct metal *m, const char *text)
+{
+	u64 n = 0;
+	int err = option_number("cpus", text, 1, 64, &n);
+
+	m->on.cpus = (unsigned)n;
+	return err;
+}
+
+static int add_file(struct metal *m, const char *file)
+{
+	if (m->pack.nvm == PACK_VMS)
+		return fail(E_NOSPC, "more than %d machines", PACK_VMS);
+	m->pack.file[m->pack.nvm++] = file;
+	return 0;
+}
+
+static int set(struct metal *m, int key, const char *arg)
+{
+	switch (key) {
+	case 'o': m->out = arg; return 0;
+	case 'm': return option_size("memory", arg, &m->on.memory);
+	case 'c': return set_cpus(m, arg);
+	case OPT_LINE: return set_line(m, arg);
+	case OPT_ON: return set_on(m, arg);
+	case OPT_UEFI: m->on.uefi = true; return 0;
+	case ARGP_KEY_ARG: return add_file(m, arg);
 	}
-	return 0;
+	return ARGP_ERR_UNKNOWN;
 }
-
-static int put_string(struct pack *p, u8 *ref, const char *s)
-{
-	size_t n = strlen(s);
-	if (n + 1 > sizeof(p->table) - p->strings)
-		return fail(E_NOSPC, "%s: names and command lines take more than %d KiB", p->out, TABLE / KiB);
-	memcpy(p->table + p->strings, s, n + 1);
-	st64(ref, p->strings);
-	st64(ref + 8, n);
-	p->strings += n + 1;
-	return 0;
-}
-
-static int put_file(struct pack *p, u8 *ref, struct span data)
-{
-	u64 at = p->end;
-	if (!data.n)
-		return 0;
-	st64(ref, at);
-	st64(ref + 8, data.n);
-	p->end = (at + data.n + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
-	return put_bytes(p, data.p, data.n, at);
-}
-
-/* ---- one machine */
-
-/* What the hypervisor cannot give yet must not be left out in silence. */
-static int judge(const struct launch *l, const char *file)
-{
-	const struct options *o = &l->opt;
-	const char *no = l->target ? "image" : o->firmware ? "firmware" : o->ndisk ? "disk" :
-			 o->nmodule ? "module" : o->nforward ? "publish" : NULL;
-	if (no)
-		return fail(E_UNSUP, "%s: %s: not on bare metal yet", file, no);
-	return options_judge(o);
-}
-
-static int put_files(struct pack *p, u8 *row, const struct options *o)
-{
-	struct file kernel = { 0 }, initrd = { 0 };
-	struct unpacked vmlinux = { .fd = -1 };
-	int err = file_open(&kernel, "kernel", o->kernel);
-	if (!err && o->initrd)
-		err = file_open(&initrd, "initrd", o->initrd);
-	if (!err)
-		err = unpack_kernel(o->kernel, kernel.data, &vmlinux);
-	if (!err)
-		err = put_file(p, row + PACK_VM_KERNEL, kernel.data);
-	if (!err)
-		err = put_file(p, row + PACK_VM_VMLINUX, vmlinux.data);
-	if (!err)
-		err = put_file(p, row + PACK_VM_INITRD, initrd.data);
-	unpack_free(&vmlinux);
-	file_close(&kernel);
-	file_close(&initrd);
-	return err;
-}
-
-static int put_machine(struct pack *p, u8 *row, const struct options *o)
-{
-	bool debug = o->debugcon.kind == STREAM_STDIO || (o->debugcon.kind == STREAM_DEFAULT && o->test_devices);
-	int err = put_string(p, row + PACK_VM_NAME, o->name);
-	st64(row + PACK_VM_MEMORY, o->memory);
-	st32(row + PACK_VM_CPUS, o->cpus);
-	st32(row + PACK_VM_FLAGS, (o->no_reboot ? PACK_NO_REBOOT : 0) | (debug ? PACK_DEBUGCON : 0) |
-				  (o->test_devices ? PACK_TEST_DEVICES : 0));
-	if (!err)
-		err = put_string(p, row + PACK_VM_KERNEL_NAME, o->kernel);
-	if (!err)
-		err = put_string(p, row + PACK_VM_CMDLINE, o->append ? o->append : "console=ttyS0");
-	return err ? err : put_files(p, row, o);
-}
-
-/* web.yaml is the machine web, unless it says otherwise. */
-static const char *name_of(const char *file, char *buf, size_t n)
-{
-	const char *base = strrchr(file, '/');
-	snprintf(buf, n, "%s", base ? base + 1 : file);
-	buf[strcspn(buf, ".")] = 0;
-	return buf;
-}
-
-static int put_definition(struct pack *p, unsigned i)
-{
-	static struct launch l;
-	struct definition d = { 0 };
-	char name[64];
-	l = (struct launch){ 0 };
-	options_default(&l.opt);
-	l.opt.name = name_of(p->file[i], name, sizeof(name));
-	int err = cmd_run_definition(&l, &d, p->file[i]);
-	if (!err)
-		err = judge(&l, p->file[i]);
-	if (!err)
-		err = put_machine(p, p->table + PACK_HEAD + (size_t)i * PACK_ROW, &l.opt);
-	definition_fini(&d);
-	return err;
-}
-
-/* ---- the pack */
-
-static int finish(struct pack *p)
-{
-	u32 table = (u32)(p->strings - PACK_HEAD);
-	if (ftruncate(p->fd, (off_t)p->end))
-		return fail(E_IO, "%s: %s", p->out, strerror(errno));
-	st64(p->table + PACK_AT_MAGIC, PACK_MAGIC);
-	st32(p->table + PACK_AT_VERSION, PACK_VERSION);
-	st32(p->table + PACK_AT_COUNT, p->nvm);
-	st64(p->table + PACK_AT_LENGTH, p->end);
-	st32(p->table + PACK_AT_CRC, record_crc(0, p->table + PACK_HEAD, table));
-	st32(p->table + PACK_AT_TABLE, table);
-	return put_bytes(p, p->table, p->strings, 0);
-}
-
-static int make_pack(struct pack *p)
-{
-	int err = 0;
-	p->fd = open(p->out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (p->fd < 0)
-		return fail(E_IO, "%s: %s", p->out, strerror(errno));
-	p->strings = PACK_HEAD + (u64)p->nvm * PACK_ROW;
-	p->end = (sizeof(p->table) + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
-	for (unsigned i = 0; i < p->nvm && !err; i++)
-		err = put_definition(p, i);
-	if (!err)
-		err = finish(p);
-	if (close(p->fd) && !err)
-		err = fail(E_IO, "%s: %s", p->out, strerror(errno));
-	if (err)
-		unlink(p->out);
-	return err;
-}
-
-static const struct argp_option words[] = {
-	{ "output", 'o', "FILE", 0, "the pack (lodge.pack)", 0 },
-	{ 0 },
-};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	struct pack *p = state->input;
-	if (key == 'o') {
-		p->out = arg;
-		return 0;
-	}
-	if (key != ARGP_KEY_ARG)
-		return ARGP_ERR_UNKNOWN;
-	if (p->nvm == PACK_VMS) {
-		fail(E_NOSPC, "more than %d machines", PACK_VMS);
+	int err = set(state->input, key, arg);
+
+	if (err < 0)
 		exit(EXIT_OURS);
-	}
-	p->file[p->nvm++] = arg;
-	return 0;
+	return err;
 }
 
-static const struct argp argp = {
-	.options = words, .parser = parse, .args_doc = "FILE.yaml...",
-	.doc = "Pack machines for lodge.elf, the hypervisor on bare metal.\v"
-	       "The pack holds what the definitions say, their kernels and initial RAM disks; it is handed "
-	       "to lodge.elf as a Multiboot module.\n\nExample:\n"
-	       "  lodge metal pack web.yaml db.yaml -o two.pack\n"
-	       "  qemu-system-x86_64 -cpu max,+svm -m 2G -nographic -kernel lodge.elf -initrd two.pack\n",
+#define LINE { "line", OPT_LINE, "WORDS", 0, "for lodge.elf itself: stay (on when all are off), check", 0 }
+
+/* ---- pack */
+
+static int pack(struct metal *m)
+{
+	m->pack.out = m->out ? m->out : "lodge.pack";
+	return pack_make(&m->pack) ? EXIT_OURS : 0;
+}
+
+static const struct argp_option pack_words[] = {
+	{ "output", 'o', "FILE", 0, "the pack (lodge.pack)", 0 },
+	{ 0 },
 };
+static const char pack_doc[] =
+	"Pack machines for lodge.elf, the hypervisor on bare metal.\v"
+	"The pack holds what the definitions say, their kernels, initial RAM disks and disks; it is handed "
+	"to lodge.elf as a Multiboot module.\n\nExample:\n"
+	"  lodge metal pack web.yaml db.yaml -o two.pack\n"
+	"  qemu-system-x86_64 -cpu max,+svm -m 2G -nographic -kernel lodge.elf -initrd two.pack\n";
+
+/* ---- iso */
+
+static int iso(struct metal *m)
+{
+	return disc_make(&m->pack, m->line, m->out ? m->out : "lodge.iso") ? EXIT_OURS : 0;
+}
+
+static const struct argp_option iso_words[] = {
+	{ "output", 'o', "FILE", 0, "the image (lodge.iso)", 0 },
+	LINE,
+	{ 0 },
+};
+static const char iso_doc[] =
+	"Make an image that starts machines on a bare machine, by a BIOS or UEFI.\v"
+	"It holds GRUB, lodge.elf and a pack of the machines (`lodge metal pack`), and starts from a CD, a DVD or a "
+	"USB stick that it was copied to as it is. A machine's disks are copies in memory: what is written to them is "
+	"lost with the power.\n\nExamples:\n"
+	"  lodge metal iso web.yaml db.yaml -o lodge.iso\n"
+	"  dd if=lodge.iso of=/dev/sdX bs=4M conv=fsync     (a stick: everything on it is lost)\n";
+
+/* ---- run */
+
+static int run(struct metal *m)
+{
+	const char *tmp = getenv("TMPDIR");
+	char disc[500];
+	int fd, status = EXIT_OURS;
+
+	snprintf(disc, sizeof(disc), "%s/lodge-disc.XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
+	if ((fd = mkstemp(disc)) < 0) {
+		fail(E_IO, "%s: cannot write there; name a folder that can be by TMPDIR", disc);
+		return EXIT_OURS;
+	}
+	close(fd);
+	if (!disc_make(&m->pack, m->line, disc))
+		status = disc_boot(disc, &m->pack, &m->on);
+	unlink(disc);
+	return status;
+}
+
+static const struct argp_option run_words[] = {
+	{ "on", OPT_ON, "qemu|bochs", 0, "the emulator (qemu)", 0 },
+	{ "uefi", OPT_UEFI, NULL, 0, "qemu: start by UEFI (OVMF), not by a BIOS", 0 },
+	{ "memory", 'm', "SIZE", 0, "of the machine (what the machines on it need)", 0 },
+	{ "cpus", 'c', "N", 0, "its processors (2)", 0 },
+	LINE,
+	{ 0 },
+};
+static const char run_doc[] =
+	"Try machines on lodge.elf: make an image as `lodge metal iso` does, and start it in an emulator.\v"
+	"The emulator's serial port is this terminal: Ctrl-] gets lodge.elf's prompt, Ctrl-a x ends QEMU. bochs "
+	"only shows it, and Ctrl-C ends it. The exit status is the emulator's.\n\nExamples:\n"
+	"  lodge metal run web.yaml db.yaml\n"
+	"  lodge metal run web.yaml --uefi -m 4G -c 4 --line stay\n"
+	"  lodge metal run small.yaml --on bochs\n";
+
+/* ---- which of them */
+
+static const struct command {
+	const char *name;
+	int (*run)(struct metal *);
+	struct argp argp;
+} commands[] = {
+	{ "pack", pack, { pack_words, parse, "FILE.yaml...", pack_doc, NULL, NULL, NULL } },
+	{ "iso", iso, { iso_words, parse, "FILE.yaml...", iso_doc, NULL, NULL, NULL } },
+	{ "run", run, { run_words, parse, "FILE.yaml...", run_doc, NULL, NULL, NULL } },
+};
+
+static void help(void)
+{
+	puts("Usage: lodge metal pack|iso|run FILE.yaml...\n"
+	     "Machines for lodge.elf, the hypervisor on bare metal.\n\n"
+	     "  pack   what lodge.elf starts, in one file\n"
+	     "  iso    an image that boots lodge.elf with it, by a BIOS or UEFI\n"
+	     "  run    the same in an emulator, for trying it\n\n"
+	     "Examples:\n"
+	     "  lodge metal run web.yaml db.yaml\n"
+	     "  lodge metal iso web.yaml db.yaml -o lodge.iso\n\n"
+	     "`lodge metal iso --help` and the like tell more.");
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+	static struct metal m = { .line = "", .on.cpus = 2 };
+	char name[40];
+
+	snprintf(name, sizeof(name), "lodge metal %s", c->name);
+	argv[0] = name;
+	argp_err_exit_status = EXIT_OURS;
+	if (argp_parse(&c->argp, argc, argv, 0, NULL, &m))
+		return EXIT_OURS;
+	if (!m.pack.nvm) {
+		fail(E_INVAL, "metal: no definition; write it like: lodge metal %s web.yaml", c->name);
+		return EXIT_OURS;
+	}
+	return c->run(&m);
+}
 
 int cmd_metal(int argc, char **argv)
 {
-	static struct pack p = { .out = "lodge.pack" };
-	argp_err_exit_status = EXIT_OURS;
-	if (argc < 2 || (strcmp(argv[1], "pack") && strcmp(argv[1], "--help"))) {
-		fail(E_INVAL, "metal: what? write it like: lodge metal pack web.yaml -o web.pack");
-		return EXIT_OURS;
+	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-?"))) {
+		help();
+		return 0;
 	}
-	if (!strcmp(argv[1], "pack"))
-		argc--, argv++;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &p))
-		return EXIT_OURS;
-	if (!p.nvm) {
-		fail(E_INVAL, "metal: no definition; write it like: lodge metal pack web.yaml -o web.pack");
-		return EXIT_OURS;
-	}
-	return make_pack(&p) ? EXIT_OURS : 0;
+	for (unsigned i = 0; i < countof(commands) && argc > 1; i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return run_command(&commands[i], argc - 1, argv + 1);
+	fail(E_INVAL, "metal: what? there are pack, iso and run; write it like: lodge metal run web.yaml");
+	return EXIT_OURS;
 }

@@ -206,6 +206,9 @@ static int open_nic(struct machine *m)
 	bool tap = m->opt->net == NET_TAP;
 	if (m->opt->net == NET_NONE)
 		return 0;
+	if (m->opt->net == NET_SWITCH)
+		return fail(E_UNSUP, "net switch: joins machines on bare metal (`lodge metal`), not yet here; there are "
+				     "user, tap:NAME and none");
 	m->nic = tap ? nic_tap_open(&m->loop, m->opt) : nic_user_open(&m->loop, m->opt);
 	m->nic_close = tap ? nic_tap_close : nic_user_close;
 	m->nic_hold = tap ? nic_tap_hold : nic_user_hold;

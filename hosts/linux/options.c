@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,47 @@ int option_disk(struct options *o, char *text)
 	return 0;
 }
 
+static bool mac_of(const char *text, u8 mac[6])
+{
+	unsigned b[6];
+	int n = 0;
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &n) != 6 || text[n])
+		return false;
+	for (unsigned i = 0; i < 6; i++)
+		mac[i] = (u8)b[i];
+	return !(mac[0] & 1) && (b[0] | b[1] | b[2] | b[3] | b[4] | b[5]);
+}
+
+static int switch_word(struct opt_switch *s, const char *w)
+{
+	if (!strncmp(w, "mac=", 4)) {
+		s->has_mac = mac_of(w + 4, s->mac);
+		return s->has_mac ? 0 : fail(E_INVAL, "net %s: not the address of one NIC, like mac=52:54:00:12:34:56", w);
+	}
+	if (!strncmp(w, "ip=", 3))
+		return inet_pton(AF_INET, w + 3, s->ip) == 1 ? 0 : fail(E_INVAL, "net %s: not an address like ip=10.0.0.1", w);
+	return fail(E_INVAL, "net switch: unknown word '%s'; there are mac= and ip=", w);
+}
+
+/* What stands behind "switch". */
+static int option_switch(struct opt_switch *s, const char *text)
+{
+	char words[160], *rest = words, *w;
+	int err = 0;
+	*s = (struct opt_switch){ .name = "lan" };
+	if (strlen(text) >= sizeof(words))
+		return fail(E_INVAL, "net switch%s: too long", text);
+	strcpy(words, text);
+	w = strsep(&rest, ",");
+	if (*w && (!w[1] || strlen(w + 1) >= sizeof(s->name)))
+		return fail(E_INVAL, "net switch%s: a switch's name has 1 to %zu characters", w, sizeof(s->name) - 1);
+	if (*w)
+		strcpy(s->name, w + 1);
+	while (!err && (w = strsep(&rest, ",")))
+		err = switch_word(s, w);
+	return err;
+}
+
 int option_net(struct options *o, const char *text)
 {
 	if (!strcmp(text, "user")) {
@@ -142,8 +184,11 @@ int option_net(struct options *o, const char *text)
 	} else if (!strncmp(text, "tap:", 4) && text[4]) {
 		o->net = NET_TAP;
 		o->tap = text + 4;
+	} else if (!strncmp(text, "switch", 6) && strchr(":,", text[6])) { /* or nothing behind it */
+		o->net = NET_SWITCH;
+		return option_switch(&o->sw, text + 6);
 	} else {
-		return fail(E_INVAL, "net %s: there are user, tap:NAME and none", text);
+		return fail(E_INVAL, "net %s: there are user, tap:NAME, switch[:NAME] and none", text);
 	}
 	return 0;
 }

@@ -19,7 +19,12 @@ struct opt_forward {             /* [ADDR:]HOST:GUEST[/udp] */
 	u16 host, guest;
 	bool udp;
 };
-enum opt_net { NET_NONE, NET_USER, NET_TAP };
+enum opt_net { NET_NONE, NET_USER, NET_TAP, NET_SWITCH };
+struct opt_switch {              /* what a NIC is on it: only this is let through */
+	char name[32];
+	bool has_mac;
+	u8 mac[6], ip[4];        /* ip all 0: any */
+};
 /* by default the console is stdio, and the debug console too with test_devices */
 enum opt_stream { STREAM_DEFAULT, STREAM_NONE, STREAM_STDIO, STREAM_FILE };
 struct opt_tty {
@@ -56,6 +61,7 @@ struct options {
 	struct opt_disk disk[PC_DISKS];
 	enum opt_net net;
 	const char *tap;         /* NET_TAP: the interface */
+	struct opt_switch sw;    /* NET_SWITCH */
 	unsigned nforward;
 	struct opt_forward forward[OPT_FORWARDS];
 	struct opt_tty console, debugcon;
@@ -84,7 +90,8 @@ void options_default(struct options *);
 int option_size(const char *what, const char *text, u64 *bytes);     /* K M G T suffix; none: M */
 int option_number(const char *what, const char *text, u64 min, u64 max, u64 *n);
 int option_disk(struct options *, char *text);       /* FILE[,ro][,if=nvme|virtio]; cut up */
-int option_net(struct options *, const char *text);  /* user, tap:NAME, none */
+/* user, tap:NAME, switch[:NAME][,mac=MAC][,ip=ADDR], none */
+int option_net(struct options *, const char *text);
 int option_forward(struct options *, const char *text);
 int option_tty(const char *what, const char *text, struct opt_tty *); /* stdio, file:PATH, none */
 int option_cpu(const char *text, enum cpu_model *);  /* auto, baseline, host */

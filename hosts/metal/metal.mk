@@ -15,7 +15,7 @@ lodge.elf: $M/lodge.elf
 
 $M/lodge.elf: $M/lodge64.elf
 	$(if $(V),,@echo "  OBJCOPY	$@")
-	$Qobjcopy -O elf32-i386 $< $@
+	$Qobjcopy -g -O elf32-i386 $< $@
 $M/lodge64.elf: hosts/metal/lodge.ld $(METAL_OBJ)
 	$(if $(V),,@echo "  LD	$@")
 	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \

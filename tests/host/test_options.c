@@ -106,7 +106,7 @@ static void others(void **state)
 	options_default(&o);
 	assert_int_equal(option_net(&o, "tap:lodge0"), 0);
 	assert_string_equal(o.tap, "lodge0");
-	assert_says(said(bad_net, "tap:"), "there are user, tap:NAME and none");
+	assert_says(said(bad_net, "tap:"), "there are user, tap:NAME, switch[:NAME] and none");
 	assert_says(said(bad_net, "bridge"), "there are user");
 	assert_int_equal(option_tty("console", "file:/x", &o.console), 0);
 	assert_string_equal(o.console.path, "/x");
@@ -114,6 +114,25 @@ static void others(void **state)
 	assert_int_equal(option_trace(&o, list), 0);
 	assert_int_equal(o.ntrace, 2);
 	assert_string_equal(o.trace[1], "exits");
+}
+
+static void switches(void **state)
+{
+	static const char *const bad[] = { "switch:", "switch:a,ip=10.0.0", "switch,mac=52:54:00:12:34", "switch,vlan=3",
+					   "switch,mac=53:54:00:12:34:56", "switch,mac=00:00:00:00:00:00",
+					   "switch,mac=52:54:00:12:34:567", "switch:a-name-that-is-longer-than-31-letters" };
+
+	options_default(&o);
+	assert_int_equal(option_net(&o, "switch"), 0);
+	assert_int_equal(o.net, NET_SWITCH);
+	assert_string_equal(o.sw.name, "lan");
+	assert_true(!o.sw.has_mac && !o.sw.ip[0]);
+	assert_int_equal(option_net(&o, "switch:dmz,ip=10.0.0.7,mac=52:54:00:12:34:ff"), 0);
+	assert_string_equal(o.sw.name, "dmz");
+	assert_true(o.sw.has_mac && o.sw.mac[5] == 0xff && o.sw.ip[0] == 10 && o.sw.ip[3] == 7);
+	for (unsigned i = 0; i < countof(bad); i++)
+		assert_says(said(bad_net, bad[i]), "net ");
+	assert_says(said(bad_net, "switches"), "there are user");
 }
 
 static void judge(void *arg)
@@ -146,7 +165,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes),    cmocka_unit_test(bad_sizes), cmocka_unit_test(disks),
-		cmocka_unit_test(forwards), cmocka_unit_test(others),    cmocka_unit_test(judged),
+		cmocka_unit_test(forwards), cmocka_unit_test(others),
+		cmocka_unit_test(switches),    cmocka_unit_test(judged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,8 +62,22 @@ def test_no_kernel(gates, tmp_path):
 
 
 def test_what_cannot_be_packed(gates, tmp_path):
-    (tmp_path / "d.img").write_bytes(bytes(4096))
-    for word in ({"disk": tmp_path / "d.img"}, {"publish": "8080:80"}):
-        d = definition(tmp_path, "x", tmp_path / "x.elf", **word)
+    (tmp_path / "d.img").write_bytes(bytes(700))
+    for word, why in (({"publish": "8080:80"}, "publish: not on bare metal yet"),
+                      ({"firmware": tmp_path / "d.img"}, "firmware: not on bare metal yet"),
+                      ({"disk": tmp_path / "d.img"}, "d.img: 700 bytes are not whole sectors of 512"),
+                      ({"disk": tmp_path / "none.img"}, "No such file")):
+        d = definition(tmp_path, "x", TOP / "lodge.elf", **word)
         done = subprocess.run([TOP / "lodge", "metal", "pack", d, "-o", tmp_path / "x"], capture_output=True, text=True)
-        assert done.returncode == 125 and "not on bare metal yet" in done.stderr and not (tmp_path / "x").exists()
+        assert done.returncode == 125 and why in done.stderr and not (tmp_path / "x").exists(), done.stderr
+
+
+def test_one_address_twice(gates, tmp_path):
+    """Two NICs may be one on two switches, not on one; whoever comes second stays off."""
+    nets = {"a": "switch", "b": "switch", "c": "switch:other"}
+    made = [definition(tmp_path, n, build("gates", tmp_path), test_devices="true", no_reboot="true") for n in nets]
+    for file, net in zip(made, nets.values()):
+        file.write_text(file.read_text().replace("net: none", f"net: '{net},mac=52:54:00:00:00:01'"))
+    said, _ = qemu(pack(tmp_path, *made))
+    assert "lodge: b: net switch:lan: a has the same MAC address; give one of them another by mac=\n" in said, said
+    assert "lodge: b: failed\n" in said and "lodge: a: exit 1\n" in said and "lodge: c: exit 1\n" in said, said

@@ -1,0 +1,155 @@
+/* A disc in an emulator, for trying it.
+ *
+ * QEMU's processor has AMD-V when it is asked for; its serial port is this terminal.  bochs
+ * is Debian's, whose debugger wants to be told to go on; its serial port is shown, and takes
+ * no keys. */
+#include "hosts/linux/machine.h"
+#include "hosts/linux/metal_disc.h"
+#include "hosts/linux/program.h"
+
+#include <errno.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WORD = 500 };
+#define SPARE (128ull * MiB)       /* for lodge itself, and for GRUB's copy of the disc's files */
+
+static u64 memory_of(const struct pack *p, const struct disc_machine *m)
+{
+	u64 n = m->memory ? m->memory : p->memory + p->end + SPARE;
+
+	return (n + MiB - 1) / MiB;
+}
+
+/* ---- QEMU */
+
+static const char *ovmf(void)
+{
+	static const char *const places[] = { "/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd" };
+
+	for (unsigned i = 0; i < countof(places); i++)
+		if (!access(places[i], R_OK))
+			return places[i];
+	return NULL;
+}
+
+static int on_qemu(const char *disc, const struct pack *p, const struct disc_machine *m)
+{
+	static const struct program need = { "qemu-system-x86_64", "qemu-system-x86" };
+	const char *argv[24] = { need.name, "-accel", "tcg", "-cpu", "max,+svm", "-nographic", "-no-reboot", "-boot", "d" };
+	char memory[24], cpus[16], drive[WORD], flash[WORD];
+	unsigned n = 9;
+
+	if (program_need("metal run", &need, 1))
+		return EXIT_OURS;
+	if (m->uefi && !ovmf()) {
+		fail(E_NOENT, "metal run: UEFI's firmware for QEMU is not installed; as root: apt-get install ovmf");
+		return EXIT_OURS;
+	}
+	snprintf(memory, sizeof(memory), "%lluM", (unsigned long long)memory_of(p, m));
+	snprintf(cpus, sizeof(cpus), "%u", m->cpus);
+	snprintf(drive, sizeof(drive), "media=cdrom,format=raw,readonly=on,file=%s", disc);
+	argv[n++] = "-m", argv[n++] = memory;
+	argv[n++] = "-smp", argv[n++] = cpus;
+	argv[n++] = "-drive", argv[n++] = drive;
+	if (m->uefi) {
+		snprintf(flash, sizeof(flash), "if=pflash,unit=0,format=raw,readonly=on,file=%s", ovmf());
+		argv[n++] = "-drive", argv[n++] = flash;
+	}
+	return program_run(argv, NULL);
+}
+
+/* ---- bochs */
+
+static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus)
+{
+	char path[WORD];
+	FILE *rc, *go;
+
+	snprintf(path, sizeof(path), "%s/bochsrc", dir);
+	rc = fopen(path, "we");
+	snprintf(path, sizeof(path), "%s/go", dir);
+	go = fopen(path, "we");
+	if (rc)
+		fprintf(rc,
+			"plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1\n"
+			"megs: %llu\n"
+			"romimage: file=/usr/share/bochs/BIOS-bochs-latest\n"
+			"vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest\n"
+			"cpu: model=ryzen, count=%u, ips=1000000000, reset_on_triple_fault=0\n"
+			"clock: sync=none\n"
+			"boot: cdrom\n"
+			"ata0-master: type=cdrom, path=%s, status=inserted\n"
+			"com1: enabled=1, mode=file, dev=/proc/%d/fd/1\n"
+			"display_library: term\n"
+			"error: action=ignore\ninfo: action=ignore\npanic: action=fatal\n"
+			"log: /dev/null\n", (unsigned long long)mib, cpus, disc, getpid());
+	if (go)
+		fputs("c\n", go);
+	return !rc | !go | (rc && fclose(rc)) | (go && fclose(go)) ? E_IO : 0;
+}
+
+static pid_t bochs;
+
+static void end_bochs(int sig)
+{
+	kill(bochs, SIGKILL);
+}
+
+/* Its debugger and its screen want a terminal; nobody looks at it. */
+static int run_bochs(const char *dir)
+{
+	struct sigaction end = { .sa_handler = end_bochs }, old;
+	char screen[4096];
+	int status = 0, fd;
+
+	bochs = forkpty(&fd, NULL, NULL, NULL);
+	if (!bochs) {
+		setenv("TERM", "vt100", 1);
+		if (!chdir(dir))
+			execlp("bochs", "bochs", "-q", "-f", "bochsrc", "-rc", "go", (char *)NULL);
+		_exit(127);
+	}
+	if (bochs < 0)
+		return fail(E_NOMEM, "bochs: cannot start it: %s", strerror(errno));
+	sigaction(SIGINT, &end, &old);
+	while (read(fd, screen, sizeof(screen)) > 0 || errno == EINTR)
+		errno = 0;
+	while (waitpid(bochs, &status, 0) < 0 && errno == EINTR)
+		;
+	sigaction(SIGINT, &old, NULL);
+	close(fd);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int on_bochs(const char *disc, const struct pack *p, const struct disc_machine *m)
+{
+	static const struct program need = { "bochs", "bochs bochs-term bochsbios vgabios" };
+	char dir[] = "/tmp/lodge-bochs.XXXXXX", path[WORD];
+	int status;
+
+	if (program_need("metal run", &need, 1))
+		return EXIT_OURS;
+	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m->cpus))
+		status = fail(E_IO, "%s: %s", dir, strerror(errno));
+	else
+		status = run_bochs(dir);
+	snprintf(path, sizeof(path), "%s/bochsrc", dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/go", dir);
+	unlink(path);
+	rmdir(dir);
+	return status;
+}
+
+int disc_boot(const char *disc, const struct pack *p, const struct disc_machine *m)
+{
+	int status = m->on == ON_QEMU ? on_qemu(disc, p, m) : on_bochs(disc, p, m);
+
+	return status < 0 ? EXIT_OURS : status;
+}

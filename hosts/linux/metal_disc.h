@@ -1,0 +1,21 @@
+/* Discs that start lodge.elf with machines on a bare machine: `lodge metal iso` and `run`. */
+#ifndef HOSTS_LINUX_METAL_DISC_H
+#define HOSTS_LINUX_METAL_DISC_H
+
+#include "hosts/linux/pack_make.h"
+
+/* pack: its definitions; line: lodge.elf's command line.  Makes the file `to`, for a BIOS
+ * and for UEFI.  0 or E_* after the error was said. */
+int disc_make(struct pack *, const char *line, const char *to);
+
+enum disc_on { ON_QEMU, ON_BOCHS };
+struct disc_machine {
+	enum disc_on on;
+	bool uefi;
+	u64 memory;            /* bytes; 0: as much as the machines need */
+	unsigned cpus;
+};
+/* Boots such a disc in an emulator, on this terminal.  The exit status. */
+int disc_boot(const char *disc, const struct pack *, const struct disc_machine *);
+
+#endif

@@ -1,0 +1,24 @@
+/* Making packs: `lodge metal` behind its words. */
+#ifndef HOSTS_LINUX_PACK_MAKE_H
+#define HOSTS_LINUX_PACK_MAKE_H
+
+#include "core/pack.h"
+
+enum { PACK_TABLE = 64 * KiB };
+
+struct pack {
+	const char *out;       /* the file */
+	unsigned nvm;
+	const char *file[PACK_VMS]; /* definitions */
+
+	u64 memory;            /* made: of all machines together */
+	u64 end;               /* made: length; until then where the next file goes */
+	int fd;
+	u64 strings;           /* where the next string goes, from the head */
+	u8 table[PACK_HEAD + PACK_TABLE];
+};
+
+/* 0, or E_* after the error was said; then there is no file. */
+int pack_make(struct pack *);
+
+#endif
