@@ -8,8 +8,9 @@ $B/tests/host/test_%: $B/tests/host/test_%.o $B/libhost.a $(LIBS)
 	$Q$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group $(PKG_LIBS) -lcmocka -lpthread -lutil
 
-# a part of the other place that needs none
+# parts of the other place that need none
 $B/tests/host/test_switch_rules: $B/hosts/metal/switch_rules.o
+$B/tests/host/test_metal_parts: $(patsubst %,$B/hosts/metal/%.o,switch_port switch_rules disk_ram)
 
 .PHONY: host-tests
 host-tests: $(HOST_TEST_BIN)
