@@ -10,6 +10,8 @@
 #include "hosts/linux/nic.h"
 #include "hosts/linux/unpack.h"
 
+#include "core/record.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -66,6 +68,34 @@ static int put_file(struct pack *p, u8 *ref, struct span data)
 	return put_bytes(p, data.p, data.n, at);
 }
 
+static bool same_bytes(struct pack *p, u64 at, struct span data)
+{
+	u8 part[16 * KiB];
+	for (size_t done = 0, n; done < data.n; done += n) {
+		n = min_u64(data.n - done, sizeof(part));
+		if (pread(p->fd, part, n, (off_t)(at + done)) != (ssize_t)n || memcmp(part, (u8 *)data.p + done, n))
+			return false;
+	}
+	return true;
+}
+
+/* What is never written to, and an earlier machine has, too, lies there once. */
+static int put_shared(struct pack *p, u8 *ref, struct span data)
+{
+	struct pack_shared new = { record_crc(0, data.p, data.n), p->end, data.n };
+	for (unsigned i = 0; i < p->nshared; i++) {
+		const struct pack_shared *s = &p->shared[i];
+		if (data.n && s->crc == new.crc && s->n == new.n && same_bytes(p, s->at, data)) {
+			st64(ref, s->at);
+			st64(ref + 8, s->n);
+			return 0;
+		}
+	}
+	if (p->nshared < countof(p->shared))
+		p->shared[p->nshared++] = new;
+	return put_file(p, ref, data);
+}
+
 /* ---- one machine */
 
 /* What the hypervisor cannot give yet must not be left out in silence. */
@@ -92,11 +122,11 @@ static int put_files(struct pack *p, u8 *row, const struct options *o)
 	if (!err)
 		err = unpack_kernel(o->kernel, kernel.data, &vmlinux);
 	if (!err)
-		err = put_file(p, row + PACK_VM_KERNEL, kernel.data);
+		err = put_shared(p, row + PACK_VM_KERNEL, kernel.data);
 	if (!err)
-		err = put_file(p, row + PACK_VM_VMLINUX, vmlinux.data);
+		err = put_shared(p, row + PACK_VM_VMLINUX, vmlinux.data);
 	if (!err)
-		err = put_file(p, row + PACK_VM_INITRD, initrd.data);
+		err = put_shared(p, row + PACK_VM_INITRD, initrd.data);
 	unpack_free(&vmlinux);
 	file_close(&kernel);
 	file_close(&initrd);
@@ -112,7 +142,7 @@ static int put_disk(struct pack *p, u8 *row, const struct opt_disk *d)
 		err = fail(E_INVAL, "disk %s: %zu bytes are not whole sectors of 512; is it a raw image?", d->file,
 			   image.data.n);
 	if (!err)
-		err = put_file(p, row + PACK_DISK_FILE, image.data);
+		err = (d->readonly ? put_shared : put_file)(p, row + PACK_DISK_FILE, image.data);
 	if (!err)
 		err = put_string(p, row + PACK_DISK_NAME, base ? base + 1 : d->file);
 	st32(row + PACK_DISK_FLAGS, (d->readonly ? PACK_READONLY : 0) | (d->nvme ? PACK_NVME : 0));
@@ -210,7 +240,7 @@ static int finish(struct pack *p)
 int pack_make(struct pack *p)
 {
 	int err = 0;
-	p->fd = open(p->out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	p->fd = open(p->out, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (p->fd < 0)
 		return fail(E_IO, "%s: %s", p->out, strerror(errno));
 	p->strings = PACK_HEAD + (u64)p->nvm * PACK_ROW;

@@ -6,6 +6,10 @@
 
 enum { PACK_TABLE = 64 * KiB };
 
+struct pack_shared {           /* a file in it */
+	u32 crc;
+	u64 at, n;
+};
 struct pack {
 	const char *out;       /* the file */
 	unsigned nvm;
@@ -14,6 +18,8 @@ struct pack {
 	u64 memory;            /* made: of all machines together */
 	u64 end;               /* made: length; until then where the next file goes */
 	int fd;
+	unsigned nshared;
+	struct pack_shared shared[4 * PACK_VMS];
 	u64 strings;           /* where the next string goes, from the head */
 	u8 table[PACK_HEAD + PACK_TABLE];
 };

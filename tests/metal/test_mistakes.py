@@ -72,6 +72,17 @@ def test_what_cannot_be_packed(gates, tmp_path):
         assert done.returncode == 125 and why in done.stderr and not (tmp_path / "x").exists(), done.stderr
 
 
+def test_what_two_have_in_common(gates, tmp_path):
+    """Lies in the pack once, unless it is a disk that is written to."""
+    image = tmp_path / "d.img"
+    image.write_bytes(b"disk" * 128 * 1953)
+    size = {}
+    for name, words in (("one", ["ro"]), ("shared", ["ro", "ro"]), ("own", ["ro", "if=nvme"])):
+        made = [definition(tmp_path, f"{name}{i}", build("gates", tmp_path), disk=f"'{image},{w}'") for i, w in enumerate(words)]
+        size[name] = pack(tmp_path, *made).stat().st_size
+    assert size["shared"] == size["one"] and size["own"] >= size["one"] + image.stat().st_size, size
+
+
 def test_one_address_twice(gates, tmp_path):
     """Two NICs may be one on two switches, not on one; whoever comes second stays off."""
     nets = {"a": "switch", "b": "switch", "c": "switch:other"}
