@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pty.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,32 +67,39 @@ static int on_qemu(const char *disc, const struct pack *p, const struct disc_mac
 
 /* ---- bochs */
 
-static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus)
+static int put(const char *dir, const char *name, const char *format, ...) printf_like(3, 4);
+static int put(const char *dir, const char *name, const char *format, ...)
 {
 	char path[WORD];
-	FILE *rc, *go;
+	va_list ap;
+	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/bochsrc", dir);
-	rc = fopen(path, "we");
-	snprintf(path, sizeof(path), "%s/go", dir);
-	go = fopen(path, "we");
-	if (rc)
-		fprintf(rc,
-			"plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1\n"
-			"megs: %llu\n"
-			"romimage: file=/usr/share/bochs/BIOS-bochs-latest\n"
-			"vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest\n"
-			"cpu: model=ryzen, count=%u, ips=1000000000, reset_on_triple_fault=0\n"
-			"clock: sync=none\n"
-			"boot: cdrom\n"
-			"ata0-master: type=cdrom, path=%s, status=inserted\n"
-			"com1: enabled=1, mode=file, dev=/proc/%d/fd/1\n"
-			"display_library: term\n"
-			"error: action=ignore\ninfo: action=ignore\npanic: action=fatal\n"
-			"log: /dev/null\n", (unsigned long long)mib, cpus, disc, getpid());
-	if (go)
-		fputs("c\n", go);
-	return !rc | !go | (rc && fclose(rc)) | (go && fclose(go)) ? E_IO : 0;
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (!(f = fopen(path, "we")))
+		return E_IO;
+	va_start(ap, format);
+	vfprintf(f, format, ap);
+	va_end(ap);
+	return fclose(f) ? E_IO : 0;
+}
+
+static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus)
+{
+	int err = put(dir, "bochsrc",
+		      "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1\n"
+		      "megs: %llu\n"
+		      "romimage: file=/usr/share/bochs/BIOS-bochs-latest\n"
+		      "vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest\n"
+		      "cpu: model=ryzen, count=%u, ips=1000000000, reset_on_triple_fault=0\n"
+		      "clock: sync=none\n"
+		      "boot: cdrom\n"
+		      "ata0-master: type=cdrom, path=%s, status=inserted\n"
+		      "com1: enabled=1, mode=file, dev=/proc/%d/fd/1\n"
+		      "display_library: term\n"
+		      "error: action=ignore\ninfo: action=ignore\npanic: action=fatal\n"
+		      "log: /dev/null\n", (unsigned long long)mib, cpus, disc, getpid());
+
+	return err ? err : put(dir, "go", "c\n");
 }
 
 static pid_t bochs;
