@@ -30,8 +30,10 @@ static bool good_list(const u8 *pack, u64 end, const u8 *ref, u64 row_size, u64 
 {
 	u64 at = ld64(ref), n = ld64(ref + 8);
 
+	if (n && (n > most || at < PACK_HEAD || at > end || n * row_size > end - at))
+		return false;
 	*list = pack + (n ? at : 0);
-	return !n || (n <= most && at >= PACK_HEAD && at <= end && n * row_size <= end - at);
+	return true;
 }
 
 /* A disk has whole sectors, and at least one. */
@@ -116,9 +118,10 @@ static struct span file(const void *pack, const u8 *ref)
 
 static void read_disks(const u8 *pack, const u8 *ref, struct pack_vm *v)
 {
-	const u8 *d = pack + ld64(ref);
+	const u8 *d;
 
 	v->ndisk = (unsigned)ld64(ref + 8);
+	d = pack + (v->ndisk ? ld64(ref) : 0);
 	for (unsigned i = 0; i < v->ndisk; i++, d += PACK_DISK_ROW)
 		v->disk[i] = (struct pack_disk){ file(pack, d + PACK_DISK_FILE), string(pack, d + PACK_DISK_NAME),
 						 ld32(d + PACK_DISK_FLAGS) };
@@ -126,9 +129,10 @@ static void read_disks(const u8 *pack, const u8 *ref, struct pack_vm *v)
 
 static void read_nics(const u8 *pack, const u8 *ref, struct pack_vm *v)
 {
-	const u8 *d = pack + ld64(ref);
+	const u8 *d;
 
 	v->nnic = (unsigned)ld64(ref + 8);
+	d = pack + (v->nnic ? ld64(ref) : 0);
 	for (unsigned i = 0; i < v->nnic; i++, d += PACK_NIC_ROW) {
 		v->nic[i].net = string(pack, d + PACK_NIC_SWITCH);
 		memcpy(v->nic[i].mac, d + PACK_NIC_MAC, sizeof(v->nic[i].mac));
