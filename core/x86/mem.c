@@ -8,10 +8,17 @@
 #include "core/x86/walk.h"
 
 enum { CONTEXTS = TLB_CONTEXTS, USER = 0, SUPER = CONTEXTS, SUPER_AC, NONE, VIEWS };
-enum { PAGE_HASH = 1 << 14 }; /* bits */
+enum { PAGE_HASH = 1 << 14, SET_FEW = 7 }; /* bits, words */
+_Static_assert(PAGE_HASH / 64 <= 256, "a word's number fits struct set's at");
 /* Low bits of tlb_view.phys: page size, global, no write tag only because of code. */
 enum { PHYS_SHIFT = 63, PHYS_GLOBAL = 64, PHYS_CODE = 128 };
 enum { CODE_WRITES = 16 }; /* so many writes in a row make a code page a page of data */
+
+/* A hashed set that is cheap to empty while little is in it. */
+struct set {
+	u64 word[PAGE_HASH / 64];
+	u8 n, at[SET_FEW];  /* words that are not 0; n > SET_FEW: any may be */
+};
 
 struct tlb {
 	struct tlb_view view[VIEWS];
@@ -20,10 +27,11 @@ struct tlb {
 	u8 victim;
 	/* Large pages fall into 4 KiB entries, and INVLPG must find all of them: which
 	 * 2 MiB (hashed) and 1 GiB stretches may have entries. */
-	u64 large[PAGE_HASH / 64], huge;
+	struct set large;
+	u64 huge;
 	/* Pages, and such stretches, that code was executed in (hashed), whether or not they
 	 * have entries by now. */
-	u64 code[PAGE_HASH / 64], large_code[PAGE_HASH / 64];
+	struct set code, large_code;
 	bool local_code;    /* supervisor code was executed in a page that is not global */
 };
 
@@ -43,13 +51,49 @@ static void drop(struct tlb_view *w, unsigned i)
 
 static void view_flush(struct tlb_view *w, bool globals)
 {
-	for (unsigned k = 0; k < countof(w->used); k++)
+	for (unsigned words = w->words; words; words &= words - 1) {
+		unsigned k = (unsigned)__builtin_ctz(words);
+
 		for (u64 m = w->used[k]; m; m &= m - 1) {
 			unsigned i = k * 64 + (unsigned)__builtin_ctzll(m);
 
 			if (globals || !(w->phys[i] & PHYS_GLOBAL))
 				drop(w, i);
 		}
+		if (!w->used[k])
+			w->words &= (u16)~(1u << k);
+	}
+}
+
+/* ---- sets */
+
+static unsigned hash_page(u64 a, unsigned shift)
+{
+	return (unsigned)((a >> shift) * 0x9e3779b97f4a7c15ull >> 50);
+}
+
+static bool hashed(const struct set *s, unsigned h)
+{
+	return s->word[h / 64] >> h % 64 & 1;
+}
+
+static void hash_add(struct set *s, unsigned h)
+{
+	if (!s->word[h / 64] && s->n < SET_FEW)
+		s->at[s->n++] = (u8)(h / 64);
+	else if (!s->word[h / 64])
+		s->n = SET_FEW + 1;
+	s->word[h / 64] |= 1ull << h % 64;
+}
+
+static void set_empty(struct set *s)
+{
+	if (s->n > SET_FEW)
+		memset(s->word, 0, sizeof(s->word));
+	else
+		for (unsigned i = 0; i < s->n; i++)
+			s->word[s->at[i]] = 0;
+	s->n = 0;
 }
 
 /* ---- flushing */
@@ -65,8 +109,8 @@ static void count_all(struct vcpu *v)
 	struct tlb *t = v->emul.tlb;
 
 	v->emul.mappings++;
-	memset(t->code, 0, sizeof(t->code));
-	memset(t->large_code, 0, sizeof(t->large_code));
+	set_empty(&t->code);
+	set_empty(&t->large_code);
 	t->local_code = false;
 }
 
@@ -77,19 +121,6 @@ static void count_local(struct vcpu *v)
 		count_all(v);
 }
 
-static unsigned hash_page(u64 a, unsigned shift)
-{
-	return (unsigned)((a >> shift) * 0x9e3779b97f4a7c15ull >> 50);
-}
-static bool hashed(const u64 *set, unsigned h)
-{
-	return set[h / 64] >> h % 64 & 1;
-}
-static void hash_add(u64 *set, unsigned h)
-{
-	set[h / 64] |= 1ull << h % 64;
-}
-
 void tlb_flush_all(struct vcpu *v)
 {
 	struct tlb *t = v->emul.tlb;
@@ -98,7 +129,7 @@ void tlb_flush_all(struct vcpu *v)
 	changed(v);
 	for (unsigned i = 0; i < VIEWS; i++)
 		view_flush(&t->view[i], true);
-	memset(t->large, 0, sizeof(t->large));
+	set_empty(&t->large);
 	t->huge = 0;
 }
 
@@ -116,7 +147,7 @@ void tlb_flush_nonglobal(struct vcpu *v)
 static bool was_executed(const struct tlb *t, u64 a)
 {
 	unsigned i = a >> 12 & (TLB_SIZE - 1);
-	bool was = hashed(t->code, hash_page(a, 12)) || hashed(t->large_code, hash_page(a, 21));
+	bool was = hashed(&t->code, hash_page(a, 12)) || hashed(&t->large_code, hash_page(a, 21));
 
 	for (unsigned n = 0; n < NONE; n++)
 		was |= t->view[n].e[i].exec == (a & ~0xfffull);
@@ -155,7 +186,7 @@ void tlb_flush_page(struct vcpu *v, u64 a)
 	changed(v);
 	for (unsigned n = 0; n < NONE; n++)
 		drop(&t->view[n], i);
-	if (hashed(t->large, hash_page(a, 21))) {
+	if (hashed(&t->large, hash_page(a, 21))) {
 		was |= flush_stretch(t, a, 21);
 		was |= flush_stretch(t, a, 22);
 	}
@@ -301,14 +332,14 @@ static bool no(struct vcpu *v, enum vector vec, u32 error)
 static void remember(struct tlb *t, u64 a, unsigned shift, bool exec)
 {
 	if (exec)
-		hash_add(t->code, hash_page(a, 12));
+		hash_add(&t->code, hash_page(a, 12));
 	if (shift == 21 || shift == 22) {
 		unsigned h = hash_page(a, 21), other = hash_page(a ^ (shift == 22) << 21, 21);
 
-		hash_add(t->large, h);
-		hash_add(t->large, other);
+		hash_add(&t->large, h);
+		hash_add(&t->large, other);
 		if (exec)
-			hash_add(t->large_code, h), hash_add(t->large_code, other);
+			hash_add(&t->large_code, h), hash_add(&t->large_code, other);
 	}
 	if (shift == 30)
 		t->huge |= 1ull << (a >> 30) % 64;
@@ -335,6 +366,7 @@ static void install(struct vcpu *v, unsigned n, u64 a, const struct walk *w, con
 	view->phys[i] = (s->pa & ~0xfffull) | w->shift | (w->global ? PHYS_GLOBAL : 0) |
 			(write && code ? PHYS_CODE : 0);
 	view->used[i / 64] |= 1ull << i % 64;
+	view->words |= (u16)(1u << i / 64);
 	remember(v->emul.tlb, a, w->shift, exec);
 }
 
