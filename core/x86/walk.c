@@ -19,20 +19,9 @@
 
 enum { TRIES = 64 }; /* lost races before the guest gets a spurious #PF */
 
-struct entry {
-	void *host;     /* NULL: not RAM, reads as ones */
-	gpa pa;
-	u64 val;
-	bool rom;
-};
-struct trail {
-	struct entry e[4];
-	unsigned n;
-};
-
-static u64 entry_read(struct vcpu *v, struct trail *t, gpa pa, unsigned size)
+static u64 entry_read(struct vcpu *v, struct walk_trail *t, gpa pa, unsigned size)
 {
-	struct entry *e = &t->e[t->n++];
+	struct walk_entry *e = &t->e[t->n++];
 
 	e->pa = pa;
 	e->host = ram_ptr(v->vm, pa, size, true);
@@ -47,7 +36,7 @@ static u64 entry_read(struct vcpu *v, struct trail *t, gpa pa, unsigned size)
 }
 
 /* false: somebody changed it since it was read. */
-static bool entry_set(struct vcpu *v, struct entry *e, u64 bits, unsigned size)
+static bool entry_set(struct vcpu *v, struct walk_entry *e, u64 bits, unsigned size)
 {
 	bool ok;
 
@@ -64,9 +53,11 @@ static bool entry_set(struct vcpu *v, struct entry *e, u64 bits, unsigned size)
 		ok = __atomic_compare_exchange_n((u64 *)e->host, &old, old | bits, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	}
-	if (ok)
-		ram_written(v->vm, e->pa, size);
-	return ok;
+	if (!ok)
+		return false;
+	e->val |= bits;
+	ram_written(v->vm, e->pa, size);
+	return true;
 }
 
 /* The bits of a present PAE or 4-level entry that must be 0. */
@@ -90,7 +81,7 @@ static u64 reserved(const struct vcpu *v, unsigned level, bool leaf)
 enum outcome { FOUND, NOT_PRESENT, RESERVED };
 
 /* Collects the rights on the way down; the last entry of the trail is the leaf. */
-static enum outcome descend64(struct vcpu *v, u64 a, struct walk *w, struct trail *t)
+static enum outcome descend64(struct vcpu *v, u64 a, struct walk *w, struct walk_trail *t)
 {
 	const u64 addr = ((1ull << v->emul.cpuid->phys_bits) - 1) & ~0xfffull;
 	bool lma = v->x86.efer & EFER_LMA;
@@ -123,7 +114,7 @@ static enum outcome descend64(struct vcpu *v, u64 a, struct walk *w, struct trai
 	}
 }
 
-static enum outcome descend32(struct vcpu *v, u64 a, struct walk *w, struct trail *t)
+static enum outcome descend32(struct vcpu *v, u64 a, struct walk *w, struct walk_trail *t)
 {
 	u64 e = entry_read(v, t, (v->x86.cr3 & 0xfffff000) + (a >> 22 & 1023) * 4, 4);
 
@@ -177,10 +168,10 @@ static u32 error_code(const struct vcpu *v, unsigned access, bool user)
 	return code;
 }
 
-static bool set_bits(struct vcpu *v, struct trail *t, unsigned access, unsigned size,
+static bool set_bits(struct vcpu *v, struct walk_trail *t, unsigned access, unsigned size,
 		     struct walk *w)
 {
-	struct entry *leaf = &t->e[t->n - 1];
+	struct walk_entry *leaf = &t->e[t->n - 1];
 	u64 ad = PTE_A | (access & ACC_WRITE ? PTE_D : 0);
 
 	for (unsigned i = 0; i + 1 < t->n; i++)
@@ -190,20 +181,22 @@ static bool set_bits(struct vcpu *v, struct trail *t, unsigned access, unsigned 
 	return entry_set(v, leaf, ad, size);
 }
 
-bool walk(struct vcpu *v, u64 a, unsigned access, bool user, bool ac, struct walk *w, u32 *code)
+bool walk_along(struct vcpu *v, u64 a, unsigned access, bool user, bool ac, struct walk *w, u32 *code,
+		struct walk_trail *t)
 {
 	bool wide = v->x86.cr4 & CR4_PAE;
 
 	*w = (struct walk){.pa = a, .user = true, .write = true, .dirty = true, .shift = 12};
+	t->n = 0;
 	if (!(v->x86.cr0 & CR0_PG))
 		return true;
 	*code = error_code(v, access, user);
 	for (unsigned i = 0; i < TRIES; i++) {
-		struct trail t = {.n = 0};
 		enum outcome o;
 
+		t->n = 0;
 		*w = (struct walk){.user = true, .write = true};
-		o = wide ? descend64(v, a, w, &t) : descend32(v, a, w, &t);
+		o = wide ? descend64(v, a, w, t) : descend32(v, a, w, t);
 		if (o == NOT_PRESENT)
 			return false;
 		*code |= PF_P;
@@ -214,9 +207,16 @@ bool walk(struct vcpu *v, u64 a, unsigned access, bool user, bool ac, struct wal
 		w->global = w->global && (v->x86.cr4 & CR4_PGE);
 		if (!allowed(v, access, user, ac, w))
 			return false;
-		if (set_bits(v, &t, access, wide ? 8 : 4, w))
+		if (set_bits(v, t, access, wide ? 8 : 4, w))
 			return true;
 		*code &= ~(u32)PF_P;
 	}
 	return false;
+}
+
+bool walk(struct vcpu *v, u64 a, unsigned access, bool user, bool ac, struct walk *w, u32 *code)
+{
+	struct walk_trail t;
+
+	return walk_along(v, a, access, user, ac, w, code, &t);
 }
