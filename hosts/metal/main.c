@@ -96,6 +96,7 @@ _Noreturn void metal_main(u32 magic, u64 info)
 	threads_init(&cpus[0]);
 	words_init();
 	multiboot_read(&boot, magic, info);
+	cpu_vectors();
 	memory();
 	engines_probe(why, sizeof(why));
 	if (cpu_init(&cpus[0]))

@@ -17,7 +17,7 @@ void smp_main(void);
 static struct cpu *starting;
 
 /* Vector registers work for the emulator's stubs, up to AVX where there is AVX. */
-static void vectors_on(void)
+void cpu_vectors(void)
 {
 	u32 r[4];
 
@@ -44,7 +44,6 @@ int cpu_init(struct cpu *c)
 
 	apic_init();
 	c->apic = apic_id();
-	vectors_on();
 	err = trap_init(c);
 	return err ? err : engine_on(c);
 }
@@ -54,6 +53,7 @@ void smp_main(void)
 	struct cpu *c = starting;
 
 	threads_init(c);
+	cpu_vectors();
 	if (cpu_init(c))
 		stand_still();
 	__atomic_store_n(&c->up, true, __ATOMIC_RELEASE);
