@@ -1,7 +1,6 @@
 /* A block's bytes to code; README.md tells the shape of what comes out. */
 #include "core/x86/mem.h"
 #include "core/x86/walk.h"
-#include "core/x86/mem.h"
 #include "engines/bt/emit.h"
 
 /* ---- what the block consists of */
