@@ -21,7 +21,8 @@ from packs import definition, pack  # noqa: E402
 
 # name: KVM, Xen, the most that is allowed
 SVM = {
-    "cpuid": (2911, 5372, 250), "rdmsr": (2967, 5275, 250), "out": (3163, None, 900), "in": (3183, 1113, 900),
+    "cpuid": (2911, 5372, 250), "rdmsr": (2967, 5275, 250), "hypercall": (3149, 5481, 200),
+    "out": (3163, None, 900), "in": (3183, 1113, 900),
     "wbinvd": (2797, 5229, None), "lapic-read": (3748, 14312, 350), "lapic-write": (3580, 17636, 350),
     "self-ipi": (12579, 53654, 1500),
 }

@@ -1,6 +1,7 @@
 /* An engine runs a vCPU until something happens that only a machine can answer.
  *
- *  1. run() is called with no lock held and touches no device.
+ *  1. run() is called with no lock held and touches no device but the vCPU's own local APIC
+ *     (lapic_msr_*(), lapic_own_page()), which on silicon is in the processor, too.
  *  2. It first completes the exit it returned last time: x->io.val holds the
  *     answer to a read.  A fresh x is all zero.
  *  3. vcpu->irq is a vector that waits, or -1; vcpu->nmi an NMI that waits.
@@ -31,6 +32,13 @@ enum exit_why {
 	EXIT_HALT,   /* the guest waits for an interrupt */
 	EXIT_RESET,  /* triple fault */
 	EXIT_FAIL,   /* the engine cannot go on; said already */
+};
+/* What engines answer themselves, and only count in vcpu->exits; so they may with MSR and MEM. */
+enum {
+	EXIT_CPUID = EXIT_FAIL + 1,
+	EXIT_CALL,   /* a hypercall (hypercall.h) */
+	EXIT_HOST,  /* an interrupt of the host's, an exception that is only looked at */
+	EXIT_KINDS
 };
 struct exit {
 	enum exit_why why;

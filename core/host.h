@@ -43,6 +43,13 @@ void host_unlock(struct lock *);
 void host_sleep(struct vcpu *);      /* until host_wake(); a wake that came first is kept; may
 				      * return early; called with no lock held */
 void host_wake(struct vcpu *);       /* from any thread */
+void host_yield(struct vcpu *);      /* another may have its turn; its thread, no lock held */
+/* Nanoseconds that the vCPU's thread could have run and did not, because others had the
+ * processor.  0, or E_UNSUP unsaid: this place does not know. */
+int host_steal(const struct vcpu *, u64 *ns);
+/* hypercall_event() for all others that the place connects with this VM: how many listen, or
+ * E_UNSUP unsaid.  No lock held. */
+int host_events(struct vm *, u64 bits);
 void host_stopped(struct vm *);      /* vm->stop became non-zero; any thread, any lock */
 
 /* ---- bells (bell.h): what an engine signals when a guest rings one

@@ -20,6 +20,7 @@
 #include "core/dev/uart.h"
 #include "core/dev/virtdevs.h"
 #include "core/dev/vmgenid.h"
+#include "core/hypercall.h"
 #include "core/map.h"
 
 enum { E820_ENTRY = 20, NAME = 12, FILES = 2 };
@@ -157,7 +158,7 @@ static int make_isa(struct pc *pc)
 	    !i8042_new(vm, isa(pc, IRQ_KBD), isa(pc, IRQ_AUX)) || !port92_new(vm) ||
 	    !uart_new(vm, "com1", PORT_COM1, isa(pc, IRQ_COM1), cfg->com1) ||
 	    !uart_new(vm, "com2", PORT_COM2, isa(pc, IRQ_COM2), cfg->com2) ||
-	    !debugcon_new(vm, cfg->debugcon))
+	    !debugcon_new(vm, cfg->debugcon) || hypercall_init(vm, cfg->debugcon ? cfg->debugcon : cfg->com1))
 		return E_NOMEM;
 	return 0;
 }

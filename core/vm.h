@@ -11,6 +11,7 @@
 
 enum { VCPU_MAX = 128 };
 
+struct calls;
 struct lapic;
 struct bell;
 struct record_facts;
@@ -41,6 +42,7 @@ struct vcpu {
 	unsigned valid, dirty; /* X86_* */
 	int irq;               /* the vector the engine is to deliver, or -1 */
 	bool nmi;
+	bool look;             /* atomic: there may be news for runnable(); who kicks sets it */
 	void *engine_data;
 	void *host_data;
 	struct lapic *lapic;
@@ -50,7 +52,7 @@ struct vcpu {
 	bool init_pending, nmi_pending, sipi_pending;
 	u8 sipi_vector;
 
-	u64 exits[8];          /* by enum exit_why; only the vCPU's thread writes */
+	u64 exits[EXIT_KINDS];        /* by enum exit_why; only the vCPU's thread writes */
 };
 
 enum vm_stop {
@@ -90,6 +92,7 @@ struct vm {
 	 * ExtINT mode delivers, -1 for none; under irq_lock */
 	int (*pic_intr)(struct vm *, bool take);
 	void *eoi_dev, *pic_dev;
+	struct calls *calls;     /* hypercall.c; NULL: the machine knows none */
 
 	/* NULL: the core's local APICs and its run states are in use.  Else the engine has its own,
 	 * set by its apics(): see core/dev/irqchips.h */

@@ -1,5 +1,6 @@
 /* Descriptor-table registers and what else lives in 0F 00 and 0F 01 (SDM vol. 2, each
  * instruction's page; vol. 3, 2.4). */
+#include "core/hypercall.h"
 #include "core/x86/sys_parts.h"
 
 /* ---- descriptor tables */
@@ -263,11 +264,9 @@ static enum done xsetbv(struct vcpu *v)
 	return DONE_BRANCH;
 }
 
-static enum done hypercall(struct vcpu *v)
+static enum done vmcall(struct vcpu *v)
 {
-	s64 err = v->emul.cpl ? -1 : -1000; /* KVM: EPERM, ENOSYS */
-
-	reg_set(v, RAX, v->emul.long64 ? 8 : 4, (u64)err);
+	hypercall(v, v->emul.cpl, v->emul.long64);
 	return DONE_NEXT;
 }
 
@@ -308,7 +307,7 @@ static enum done grp7_reg(struct vcpu *v, const struct insn *i)
 	case 0xcb: return i->pp ? raise_ud(v) : set_ac(v, true);
 	case 0xd0: return i->pp ? raise_ud(v) : xgetbv(v);
 	case 0xd1: return i->pp ? raise_ud(v) : xsetbv(v);
-	case 0xc1: case 0xd9: return hypercall(v);
+	case 0xc1: case 0xd9: return vmcall(v);
 	case 0xf8: return swapgs(v);
 	case 0xf9: return rdtscp(v);
 	default: return raise_ud(v);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,6 +154,22 @@ void host_sleep(struct vcpu *v)
 		syscall(SYS_futex, t, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 		atomic_store(t, 0);
 	}
+}
+
+void host_yield(struct vcpu *v)
+{
+	sched_yield();
+}
+
+int host_steal(const struct vcpu *v, u64 *ns)
+{
+	return E_UNSUP;
+}
+
+/* A process is one machine, and knows of no other. */
+int host_events(struct vm *vm, u64 bits)
+{
+	return E_UNSUP;
 }
 
 void host_wake(struct vcpu *v)

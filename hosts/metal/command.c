@@ -4,7 +4,10 @@
 #include "hosts/metal/machine.h"
 #include "hosts/metal/words.h"
 
-static const char *const states[] = { [MACHINE_OFF] = "off", [MACHINE_STARTS] = "starts", [MACHINE_RUNS] = "runs" };
+enum { WEIGHTS = 10000, CHANNELS = 9999 };
+
+static const char *const states[] = { [MACHINE_OFF] = "off", [MACHINE_STARTS] = "starts", [MACHINE_RUNS] = "runs",
+				     [MACHINE_PAUSED] = "paused" };
 
 static void ls(struct machine *m, const char *arg)
 {
@@ -35,14 +38,22 @@ static void console(struct machine *m, const char *arg)
 		console_attach(&m->console);
 }
 
+/* A decimal number up to max, and nothing behind it. */
+static bool number(const char *s, u32 max, u32 *n)
+{
+	const char *p = s;
+
+	for (*n = 0; *p >= '0' && *p <= '9' && *n <= max; p++)
+		*n = *n * 10 + (u32)(*p - '0');
+	return p != s && !*p && *n <= max;
+}
+
 static void weight(struct machine *m, const char *arg)
 {
-	u32 n = 0;
+	u32 n;
 
-	for (; *arg >= '0' && *arg <= '9' && n <= 10000; arg++)
-		n = n * 10 + (u32)(*arg - '0');
-	if (*arg || !n || n > 10000)
-		say("weight NAME N: a number from 1 to 10000; %d is usual", WEIGHT);
+	if (!number(arg, WEIGHTS, &n) || !n)
+		say("weight NAME N: a number from 1 to %d; %d is usual", WEIGHTS, WEIGHT);
 	else
 		machine_weight(m, n);
 }
@@ -61,6 +72,88 @@ static void stat_devices(const struct machine *m)
 	}
 }
 
+static void channel(struct machine *m, const char *arg)
+{
+	u32 n;
+
+	if (!number(arg, CHANNELS, &n))
+		say("channel NAME N: a number up to %d; 0 for none", CHANNELS);
+	else
+		machine_join(m, n);
+}
+
+static void pause(struct machine *m, const char *arg)
+{
+	machine_pause(m);
+}
+
+static void resume(struct machine *m, const char *arg)
+{
+	machine_resume(m);
+}
+
+static void cap(struct machine *m, const char *arg)
+{
+	u32 n;
+
+	if (!number(arg, 100 * ncpu, &n))
+		say("cap NAME PERCENT: of one CPU, up to %u here; 0 for no cap", 100 * ncpu);
+	else
+		machine_cap(m, n);
+}
+
+/* 0,2-3, as lodge run --pin has it; 0: not a list of CPUs that there are. */
+static u64 cpu_list(const char *s)
+{
+	u64 set = 0;
+	unsigned first = 0, n = 0;
+	bool digit = false, range = false;
+
+	for (;; s++) {
+		if (*s >= '0' && *s <= '9' && n < CPUS) {
+			n = n * 10 + (unsigned)(*s - '0');
+			digit = true;
+		} else if (digit && *s == '-' && !range) {
+			first = n, n = 0, range = true, digit = false;
+		} else if (digit && (*s == ',' || !*s) && n < ncpu && (!range || first <= n)) {
+			for (unsigned i = range ? first : n; i <= n; i++)
+				set |= 1ull << i;
+			if (!*s)
+				return set;
+			n = 0, range = digit = false;
+		} else {
+			return 0;
+		}
+	}
+}
+
+static void pin(struct machine *m, const char *arg)
+{
+	u64 set = cpu_list(arg);
+
+	if (!set)
+		say("pin NAME LIST: CPUs like 0,2-3, of the %u there are", ncpu);
+	else
+		machine_pin(m, set);
+}
+
+/* BUDGET/PERIOD in microseconds. */
+static void real(struct machine *m, const char *arg)
+{
+	const char *slash = arg;
+	char first[12];
+	u32 budget, period = 0;
+
+	while (*slash && *slash != '/')
+		slash++;
+	fmt(first, sizeof(first), "%.*s", (int)(slash - arg), arg);
+	if (!number(first, SEC / 1000, &budget) || (budget && (*slash != '/' || !number(slash + 1, SEC / 1000, &period) ||
+						      period < 100 || budget > period)))
+		say("real NAME BUDGET/PERIOD: microseconds, like 2000/10000; 0 for by weight");
+	else
+		machine_real(m, budget * 1000ull, period * 1000ull);
+}
+
 static void stat(struct machine *m, const char *arg)
 {
 	u64 now = host_now();
@@ -69,22 +162,32 @@ static void stat(struct machine *m, const char *arg)
 		say("CPU %u: %llu ms busy of %llu, its timer rang %llu times", i,
 		    (unsigned long long)(cpus[i].busy / 1000000), (unsigned long long)(now / 1000000),
 		    (unsigned long long)cpus[i].rings);
-	say("memory: %llu MiB free", (unsigned long long)(frames_free_count() * PAGE_SIZE / MiB));
+	say("memory: %llu MiB free, %llu KiB of the hypervisor's", (unsigned long long)(frames_free_count() * PAGE_SIZE / MiB),
+	    (unsigned long long)(frames_count(OWNER_LODGE) * PAGE_SIZE / KiB));
 	for (unsigned i = 0; i < nmachine; i++) {
-		say("%s: %llu ms of CPU time", machines[i]->def.name,
-		    (unsigned long long)(machine_time(machines[i]) / 1000000));
+		say("%s: %llu ms of CPU time, %llu ms waited for it, %llu MiB of memory", machines[i]->def.name,
+		    (unsigned long long)(machine_time(machines[i]) / 1000000),
+		    (unsigned long long)(machine_stolen(machines[i]) / 1000000),
+		    (unsigned long long)(machine_memory(machines[i]) / MiB));
 		stat_devices(machines[i]);
 	}
 }
 
 static void exits(struct machine *m, const char *arg)
 {
-	u64 x[countof(((struct vcpu *)0)->exits)];
+	static const char *const kinds[EXIT_KINDS] = {
+		[EXIT_PORT] = "port", [EXIT_MEM] = "mem", [EXIT_STEP] = "step", [EXIT_HALT] = "halt", [EXIT_KICK] = "kick",
+		[EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid", [EXIT_CALL] = "hypercall", [EXIT_HOST] = "event",
+	};
+	u64 x[EXIT_KINDS];
+	char line[300];
+	int n = fmt(line, sizeof(line), "%s:", m->def.name);
 
 	machine_exits(m, x);
-	say("%s: port %llu, mem %llu, step %llu, halt %llu, kick %llu", m->def.name, (unsigned long long)x[EXIT_PORT],
-	    (unsigned long long)x[EXIT_MEM], (unsigned long long)x[EXIT_STEP], (unsigned long long)x[EXIT_HALT],
-	    (unsigned long long)x[EXIT_KICK]);
+	for (unsigned i = 0; i < EXIT_KINDS; i++)
+		if (kinds[i])
+			n += fmt(line + n, sizeof(line) - (size_t)n, " %s %llu", kinds[i], (unsigned long long)x[i]);
+	say("%s", line);
 }
 
 static void check_all(struct machine *m, const char *arg)
@@ -109,6 +212,12 @@ static const struct {
 	{ "stop", "NAME [force]", "press its power button, or pull the plug", true, stop },
 	{ "console", "NAME", "give it the serial port; Ctrl-] takes it back", true, console },
 	{ "weight", "NAME N", "its share of a CPU that others want, too", true, weight },
+	{ "pause", "NAME", "let it stand; its clocks go on", true, pause },
+	{ "resume", "NAME", "let it go on", true, resume },
+	{ "cap", "NAME PERCENT", "the most it gets of a CPU; 0: no cap", true, cap },
+	{ "pin", "NAME LIST", "the CPUs it runs on, like 0,2-3", true, pin },
+	{ "real", "NAME BUDGET/PERIOD", "microseconds that each vCPU has in each period; 0: by weight", true, real },
+	{ "channel", "NAME N", "who gets its events, by hypercalls; 0: nobody", true, channel },
 	{ "stat", "", "CPU time and memory", false, stat },
 	{ "exits", "NAME", "how often it left the guest, and why", true, exits },
 	{ "check", "", "prove that no machine reaches what is not its own", false, check_all },
@@ -119,7 +228,7 @@ static const struct {
 static void help(struct machine *m, const char *arg)
 {
 	for (unsigned i = 0; i < countof(commands); i++)
-		say("  %-9s %-13s %s", commands[i].name, commands[i].args, commands[i].what);
+		say("  %-9s %-18s %s", commands[i].name, commands[i].args, commands[i].what);
 }
 
 /* Cuts the first word off; *line is behind it. */

@@ -1,5 +1,6 @@
 /* The life of a machine, and what the core asks of the place about VMs and vCPUs. */
 #include "hosts/metal/machine.h"
+#include "core/hypercall.h"
 #include "core/record.h"
 #include "hosts/metal/check.h"
 #include "hosts/metal/engines.h"
@@ -46,6 +47,34 @@ void host_wake(struct vcpu *v)
 
 	if (t)
 		thread_wake(t);
+}
+
+void host_yield(struct vcpu *v)
+{
+	thread_yield();
+}
+
+int host_steal(const struct vcpu *v, u64 *ns)
+{
+	*ns = thread_stolen(v->host_data);
+	return 0;
+}
+
+int host_events(struct vm *vm, u64 bits)
+{
+	u32 channel = __atomic_load_n(&of(vm)->channel, __ATOMIC_SEQ_CST);
+	int n = 0;
+
+	for (unsigned i = 0; i < nmachine && channel; i++) {
+		struct machine *m = machines[i];
+
+		if (&m->vm == vm || __atomic_load_n(&m->channel, __ATOMIC_SEQ_CST) != channel)
+			continue;
+		host_lock(&m->gate);
+		n += m->built && hypercall_event(&m->vm, bits);
+		host_unlock(&m->gate);
+	}
+	return n;
 }
 
 /* The engines here have no other way to hear of a write than its exit. */
@@ -118,7 +147,12 @@ static void unplug(struct machine *m)
 
 static struct cpu *cpu_for(const struct machine *m, unsigned n)
 {
-	return &cpus[(m->id + n) % ncpu];
+	u64 can = m->pin ? m->pin : ~0ull >> (64 - ncpu);
+	unsigned may[CPUS], count = 0;
+
+	for (; can; can &= can - 1)
+		may[count++] = (unsigned)__builtin_ctzll(can);
+	return &cpus[may[(m->id + n) % count]];
 }
 
 static void vcpu_main(void *arg)
@@ -133,12 +167,16 @@ static void vcpu_main(void *arg)
 static int make_threads(struct machine *m)
 {
 	for (unsigned i = 0; i < m->vm.nvcpu; i++) {
-		struct thread *t = thread_new(cpu_for(m, i), CLASS_FAIR, m->def.name, vcpu_main, m->vm.vcpu[i]);
+		enum thread_class class = m->budget ? CLASS_REAL : CLASS_FAIR;
+		struct thread *t = thread_new(cpu_for(m, i), class, m->def.name, vcpu_main, m->vm.vcpu[i]);
 
 		m->vcpu[i] = t;
 		if (!t || thread_vectors(t))
 			return E_NOMEM;
 		t->weight = m->weight;
+		t->cap = &m->cap;
+		t->budget = m->budget, t->period = m->period;
+		t->ran = m->ran[i], t->stolen = m->stolen[i];
 		m->vm.vcpu[i]->host_data = t;
 	}
 	return 0;
@@ -173,6 +211,8 @@ static void free_threads(struct machine *m)
 {
 	host_lock(&m->gate);
 	for (unsigned i = 0; i < m->vm.nvcpu; i++) {
+		if (m->vcpu[i])
+			m->ran[i] = m->vcpu[i]->ran, m->stolen[i] = m->vcpu[i]->stolen;
 		thread_free(m->vcpu[i]);
 		m->vcpu[i] = NULL;
 		m->vm.vcpu[i]->host_data = NULL;
@@ -208,15 +248,13 @@ static bool all_ended(const struct machine *m)
 	return true;
 }
 
-static int run_once(struct machine *m)
+/* Threads for all vCPUs, until each has ended. */
+static void run_vcpus(struct machine *m)
 {
-	int err = pc_boot(m->pc);
+	int err = make_threads(m);
 
-	if (err || (err = make_threads(m)))
+	if (err)
 		vm_stop(&m->vm, VM_FAILED);
-	m->state = MACHINE_RUNS;
-	if (!err)
-		say("lodge: %s: runs, %llu us after lodge began", m->def.name, (unsigned long long)host_now() / 1000);
 	for (unsigned i = 0; i < m->vm.nvcpu && !err; i++)
 		thread_wake(m->vcpu[i]);
 	while (atomic_load(&m->vm.stop) == VM_RUNS) {
@@ -227,6 +265,32 @@ static int run_once(struct machine *m)
 	while (!err && !all_ended(m))
 		thread_sleep(host_now() + SEC / 10000);
 	free_threads(m);
+}
+
+/* It stands until it is resumed, or stopped for good.  Devices may still finish what they do. */
+static bool stand(struct machine *m)
+{
+	vm_hold(&m->vm);
+	m->state = MACHINE_PAUSED;
+	while (__atomic_load_n(&m->paused, __ATOMIC_SEQ_CST) && atomic_load(&m->vm.stop) == VM_PAUSED)
+		thread_sleep(NEVER);
+	if (!vm_resume(&m->vm))
+		return false;
+	vm_release(&m->vm);
+	m->state = MACHINE_RUNS;
+	return true;
+}
+
+static int run_once(struct machine *m)
+{
+	if (pc_boot(m->pc))
+		return VM_FAILED;
+	vm_release(&m->vm);
+	m->state = MACHINE_RUNS;
+	say("lodge: %s: runs, %llu us after lodge began", m->def.name, (unsigned long long)host_now() / 1000);
+	do
+		run_vcpus(m);
+	while (atomic_load(&m->vm.stop) == VM_PAUSED && stand(m));
 	return atomic_load(&m->vm.stop);
 }
 
@@ -255,6 +319,9 @@ static void life(struct machine *m)
 	int why = VM_FAILED;
 
 	m->state = MACHINE_STARTS;
+	m->paused = false;
+	memset(m->ran, 0, sizeof(m->ran));
+	memset(m->stolen, 0, sizeof(m->stolen));
 	if (!build(m))
 		do
 			why = run_once(m);
@@ -342,23 +409,140 @@ void machine_weight(struct machine *m, u32 weight)
 	host_unlock(&m->gate);
 }
 
+/* Its threads are made anew: where, and of which class, may be another matter by now.  Under gate. */
+static void remake(struct machine *m)
+{
+	if (m->built && m->state != MACHINE_OFF)
+		vm_stop(&m->vm, VM_PAUSED);
+}
+
+void machine_pause(struct machine *m)
+{
+	host_lock(&m->gate);
+	if (m->built && m->state == MACHINE_RUNS) {
+		__atomic_store_n(&m->paused, true, __ATOMIC_SEQ_CST);
+		vm_stop(&m->vm, VM_PAUSED);
+	} else {
+		say("%s does not run", m->def.name);
+	}
+	host_unlock(&m->gate);
+}
+
+void machine_resume(struct machine *m)
+{
+	__atomic_store_n(&m->paused, false, __ATOMIC_SEQ_CST);
+	thread_wake(m->service);
+}
+
+void machine_cap(struct machine *m, u32 percent)
+{
+	bool on = spin_lock(&m->cap.lock);
+
+	m->cap.budget = CAP_PERIOD / 100 * percent;
+	m->cap.used = 0;
+	m->cap.end = host_now() + CAP_PERIOD;
+	spin_unlock(&m->cap.lock, on);
+}
+
+/* ---- the class REAL: what is promised */
+
+enum { PROMISE_MOST = 900 };   /* thousandths of a CPU: the rest of them must live, too */
+
+static u64 promised(const struct machine *m, const struct cpu *c)
+{
+	u64 n = 0;
+
+	for (unsigned i = 0; i < m->def.cpus && m->budget; i++)
+		if (cpu_for(m, i) == c)
+			n += m->budget * 1000 / m->period + 1;
+	return n;
+}
+
+static bool can_promise(void)
+{
+	for (unsigned i = 0; i < ncpu; i++) {
+		u64 n = 0;
+
+		for (unsigned k = 0; k < nmachine; k++)
+			n += promised(machines[k], &cpus[i]);
+		if (n > PROMISE_MOST)
+			return false;
+	}
+	return true;
+}
+
+int machine_real(struct machine *m, u64 budget, u64 period)
+{
+	u64 was = m->budget, were = m->period;
+
+	host_lock(&m->gate);
+	m->budget = budget;
+	m->period = period;
+	if (can_promise())
+		remake(m);
+	else
+		m->budget = was, m->period = were;
+	host_unlock(&m->gate);
+	if (m->budget == budget)
+		return 0;
+	return fail(E_NOSPC, "%s: so much cannot be promised: a CPU would be more than %d %% taken", m->def.name,
+		    PROMISE_MOST / 10);
+}
+
+int machine_pin(struct machine *m, u64 can)
+{
+	u64 was = m->pin;
+
+	host_lock(&m->gate);
+	m->pin = can;
+	if (can_promise())
+		remake(m);
+	else
+		m->pin = was;
+	host_unlock(&m->gate);
+	if (m->pin == can)
+		return 0;
+	return fail(E_NOSPC, "%s: pin: what is promised to it and others does not fit there", m->def.name);
+}
+
+void machine_join(struct machine *m, u32 channel)
+{
+	__atomic_store_n(&m->channel, channel, __ATOMIC_SEQ_CST);
+}
+
+u64 machine_stolen(struct machine *m)
+{
+	u64 ns = 0;
+
+	host_lock(&m->gate);
+	for (unsigned i = 0; m->built && i < m->vm.nvcpu; i++)
+		ns += m->vcpu[i] ? thread_stolen(m->vcpu[i]) : m->stolen[i];
+	host_unlock(&m->gate);
+	return ns;
+}
+
+u64 machine_memory(const struct machine *m)
+{
+	return frames_count(owner(m)) * PAGE_SIZE;
+}
+
 u64 machine_time(struct machine *m)
 {
 	u64 ns = 0;
 
 	host_lock(&m->gate);
 	for (unsigned i = 0; m->built && i < m->vm.nvcpu; i++)
-		ns += m->vcpu[i] ? m->vcpu[i]->ran : 0;
+		ns += m->vcpu[i] ? m->vcpu[i]->ran : m->ran[i];
 	host_unlock(&m->gate);
 	return ns;
 }
 
-void machine_exits(struct machine *m, u64 exits[8])
+void machine_exits(struct machine *m, u64 exits[EXIT_KINDS])
 {
-	memset(exits, 0, 8 * sizeof(*exits));
+	memset(exits, 0, EXIT_KINDS * sizeof(*exits));
 	host_lock(&m->gate);
 	for (unsigned i = 0; m->built && i < m->vm.nvcpu; i++)
-		for (unsigned k = 0; k < 8; k++)
+		for (unsigned k = 0; k < EXIT_KINDS; k++)
 			exits[k] += m->vm.vcpu[i]->exits[k];
 	host_unlock(&m->gate);
 }

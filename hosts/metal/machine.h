@@ -14,7 +14,7 @@
 #include "hosts/metal/work.h"
 
 enum { MACHINES = PACK_VMS };
-enum machine_state { MACHINE_OFF, MACHINE_STARTS, MACHINE_RUNS };
+enum machine_state { MACHINE_OFF, MACHINE_STARTS, MACHINE_RUNS, MACHINE_PAUSED };
 
 struct machine {
 	unsigned id;                   /* its frames' owner is OWNER_VM + id */
@@ -27,6 +27,12 @@ struct machine {
 	struct ram_disk disk[PACK_DISKS];
 	struct port port[PACK_NICS];
 	bool unfit;                    /* said why: it cannot be started */
+	u64 pin;                       /* CPUs it may run on, a bit each; 0: all */
+	struct cap cap;                /* all vCPUs together */
+	u64 budget, period;            /* of each vCPU, in the class REAL; 0: by weight */
+	bool paused;                   /* asked for; atomic */
+	u64 ran[VCPU_MAX], stolen[VCPU_MAX]; /* by threads of the vCPU that are gone */
+	u32 channel;                   /* atomic: whose events reach whom; 0: nobody's (machine_join) */
 
 	struct lock gate;              /* held to look at what follows from another thread */
 	bool built;                    /* under gate: vm and pc are whole */
@@ -48,8 +54,18 @@ void machines_add(const void *pack, unsigned n);
 void machine_start(struct machine *);          /* when it is OFF */
 void machine_stop(struct machine *, bool force); /* the power button, or the plug */
 void machine_weight(struct machine *, u32);    /* 1 and up, WEIGHT is usual */
+void machine_pause(struct machine *);          /* its clocks go on meanwhile */
+void machine_resume(struct machine *);
+void machine_cap(struct machine *, u32 percent); /* of one CPU, all vCPUs together; 0: no more */
+int machine_pin(struct machine *, u64 cpus);   /* a bit each, at least one that there is; E_NOSPC, said */
+/* Each vCPU gets so much of each period before those that share by weight; 0: by weight again.
+ * E_NOSPC after it was said: it cannot be promised.  Threads are made anew for it. */
+int machine_real(struct machine *, u64 budget, u64 period);
+void machine_join(struct machine *, u32 channel); /* events of hypercall.h; 0: none */
 u64 machine_time(struct machine *);            /* nanoseconds that its vCPUs ran since it started */
-void machine_exits(struct machine *, u64 exits[8]); /* by enum exit_why, of all vCPUs */
+u64 machine_stolen(struct machine *);          /* nanoseconds they could have run, and others did */
+u64 machine_memory(const struct machine *);    /* bytes it owns */
+void machine_exits(struct machine *, u64 exits[EXIT_KINDS]); /* by enum exit_why, of all vCPUs */
 bool machine_key(struct console *, u8);        /* typed at a machine's console; false: no room now */
 void machines_poweroff(void);                  /* all plugs, and the machine goes off behind them */
 extern bool machines_stay;                     /* do not switch off when all are OFF */

@@ -69,15 +69,61 @@ static void watch(void *arg)
 	host_panic("this machine cannot be switched off");
 }
 
-/* Words of the command line: check, stay. */
-static bool has_word(const char *word)
+/* A word of the command line: what is behind the one that begins so, or
+ * NULL. */
+static const char *find_word(const char *begin)
 {
-	size_t n = strlen(word);
+	size_t n = strlen(begin);
 
 	for (const char *s = boot.line; *s; s++)
-		if ((s == boot.line || s[-1] == ' ') && !memcmp(s, word, n) && (!s[n] || s[n] == ' '))
-			return true;
-	return false;
+		if ((s == boot.line || s[-1] == ' ') && strlen(s) >= n && !memcmp(s, begin, n))
+			return s + n;
+	return NULL;
+}
+
+static bool has_word(const char *word)
+{
+	const char *end = find_word(word);
+
+	return end && (!*end || *end == ' ');
+}
+
+static size_t until(const char *s, char end)
+{
+	size_t n = 0;
+
+	while (s[n] && s[n] != ' ' && s[n] != ',' && s[n] != end)
+		n++;
+	return n;
+}
+
+/* channel=web,db is `channel web 1` and `channel db 1`; weight=web:200 is `weight web 200`, and so
+ * on: a console's command with a machine's name and a word. */
+static void command_for_each(const char *what, const char *usual)
+{
+	char begin[16], line[100];
+	const char *s;
+
+	fmt(begin, sizeof(begin), "%s=", what);
+	for (s = find_word(begin); s && *s && *s != ' '; s += *s == ',') {
+		size_t name = until(s, ':'), all = until(s, ',');
+		int rest = name < all ? (int)(all - name - 1) : 0;
+
+		fmt(line, sizeof(line), "%s %.*s %.*s", what, (int)name, s, rest ? rest : (int)strlen(usual),
+		    rest ? s + name + 1 : usual);
+		command(line);
+		s += all;
+	}
+}
+
+/* How machines are to share. */
+static void settings(void)
+{
+	static const char *const what[] = { "weight", "cap", "real" };
+
+	for (unsigned i = 0; i < countof(what); i++)
+		command_for_each(what[i], "");
+	command_for_each("channel", "1");
 }
 
 static void start_watch(void)
@@ -109,6 +155,7 @@ _Noreturn void metal_main(u32 magic, u64 info)
 	machines_stay = has_word("stay");
 	machines_check = has_word("check");
 	add_modules();
+	settings();
 	console_start();
 	start_watch();
 	threads_idle();

@@ -38,6 +38,57 @@ void spin_unlock(struct spin *s, bool on)
 		irq_on();
 }
 
+/* ---- caps, and budgets of the class REAL */
+
+static void cap_charge(struct cap *c, u64 ran)
+{
+	spin_lock(&c->lock);
+	c->used += ran;
+	spin_unlock(&c->lock, false);
+}
+
+/* What is left of the period, which ends *end. */
+static u64 cap_left(struct cap *c, u64 now, u64 *end)
+{
+	u64 left;
+
+	spin_lock(&c->lock);
+	if (now >= c->end) {
+		u64 periods = (now - c->end) / CAP_PERIOD + 1;
+
+		c->end += periods * CAP_PERIOD;
+		c->used = c->used > periods * c->budget ? c->used - periods * c->budget : 0;
+	}
+	*end = c->end;
+	left = !c->budget ? CAP_PERIOD : c->budget > c->used ? c->budget - c->used : 0;
+	spin_unlock(&c->lock, false);
+	return left;
+}
+
+/* A period begins when the last one ends; for who slept longer than that, now. */
+static void replenish(struct thread *t, u64 now)
+{
+	if (now < t->deadline)
+		return;
+	t->deadline = now - t->deadline < t->period ? t->deadline + t->period : now + t->period;
+	t->left = t->budget;
+}
+
+/* How long it may run from now on; 0: not before *when. */
+static u64 leave(struct thread *t, u64 now, u64 *when)
+{
+	u64 left = NEVER;
+
+	if (t->class == CLASS_REAL) {
+		replenish(t, now);
+		left = t->left;
+		*when = t->deadline;
+	}
+	if (left && t->cap)
+		left = min_u64(left, cap_left(t->cap, now, when));
+	return left;
+}
+
 /* ---- whose turn */
 
 static void account(struct cpu *c, u64 now)
@@ -45,47 +96,82 @@ static void account(struct cpu *c, u64 now)
 	struct thread *t = c->running;
 	u64 ran = now - c->since;
 
+	t->ready = now;
+
 	t->ran += ran;
 	t->turn += ran * WEIGHT / t->weight;
 	c->since = now;
 	if (t->class == CLASS_FAIR)
 		c->turn = t->turn;
+	if (t->class == CLASS_REAL)
+		t->left -= min_u64(t->left, ran);
+	if (t->cap)
+		cap_charge(t->cap, ran);
 	if (t->class != CLASS_IDLE)
 		c->busy += ran;
 }
 
 static bool before(const struct thread *a, const struct thread *b)
 {
-	return a->class != b->class ? a->class < b->class : a->turn < b->turn;
+	if (a->class != b->class)
+		return a->class < b->class;
+	return a->class == CLASS_REAL ? a->deadline < b->deadline : a->turn < b->turn;
 }
 
-/* Who slept long does not make up for all of it. */
-static void make_ready(struct thread *t)
+/* Who slept long, or was held, does not make up for all of it. */
+static void catch_up(struct thread *t)
+{
+	t->turn = max_u64(t->turn, t->cpu->turn > SLICE ? t->cpu->turn - SLICE : 0);
+}
+
+static void make_ready(struct thread *t, u64 now)
 {
 	t->state = THREAD_READY;
-	t->turn = max_u64(t->turn, t->cpu->turn > SLICE ? t->cpu->turn - SLICE : 0);
+	t->ready = now;
+	catch_up(t);
+}
+
+/* Can it run now, and for how long?  *alarm: when it could, if it cannot. */
+static u64 eligible(struct thread *t, u64 now, u64 *alarm)
+{
+	u64 when = NEVER, left;
+
+	if (t->state == THREAD_SLEEPS && t->when <= now)
+		make_ready(t, now);
+	if (t->state == THREAD_SLEEPS)
+		*alarm = min_u64(*alarm, t->when);
+	if (t->state != THREAD_READY)
+		return 0;
+	left = leave(t, now, &when);
+	if (left && t->held)
+		catch_up(t);
+	t->held = !left;
+	if (!left)
+		*alarm = min_u64(*alarm, when);
+	return left;
 }
 
 /* The next one, and when to look again. */
 static struct thread *pick(struct cpu *c, u64 now, u64 *alarm)
 {
 	struct thread *best = c->idle;
+	u64 most = NEVER;
 	unsigned fair = 0;
 
 	*alarm = NEVER;
 	for (struct thread *t = c->threads; t; t = t->next) {
-		if (t->state == THREAD_SLEEPS && t->when <= now)
-			make_ready(t);
-		if (t->state == THREAD_SLEEPS)
-			*alarm = min_u64(*alarm, t->when);
-		if (t->state != THREAD_READY)
+		u64 left = eligible(t, now, alarm);
+
+		if (!left)
 			continue;
 		fair += t->class == CLASS_FAIR;
 		if (before(t, best))
-			best = t;
+			best = t, most = left;
 	}
 	if (fair > 1)
-		*alarm = min_u64(*alarm, now + SLICE);
+		most = min_u64(most, SLICE);
+	if (most != NEVER)
+		*alarm = min_u64(*alarm, now + most);
 	return best;
 }
 
@@ -112,11 +198,14 @@ static void schedule(void)
 {
 	struct thread *me = current(), *next;
 	struct cpu *c = me->cpu;
-	u64 now = host_now(), alarm;
+	u64 now, alarm;
 
 	spin_lock(&c->lock);
+	now = host_now(); /* behind the lock: later than any wake that it shows */
 	account(c, now);
 	next = pick(c, now, &alarm);
+	if (next != me)
+		next->stolen += now - next->ready;
 	c->running = next;
 	c->resched = false;
 	spin_unlock(&c->lock, false);
@@ -141,6 +230,11 @@ void thread_yield(void)
 	irq_off();
 	schedule();
 	irq_on();
+}
+
+u64 thread_stolen(const struct thread *t)
+{
+	return __atomic_load_n(&t->stolen, __ATOMIC_RELAXED);
 }
 
 /* ---- sleeping and waking */
@@ -181,7 +275,7 @@ void thread_wake(struct thread *t)
 
 	t->token = true;
 	if (t->state == THREAD_SLEEPS) {
-		make_ready(t);
+		make_ready(t, host_now());
 		c->resched = true;
 	}
 	spin_unlock(&c->lock, false);

@@ -4,8 +4,10 @@
  * two instructions, unless it holds a lock.  Its struct lies at the foot of its stack, so
  * that it is found from the stack pointer, whatever a guest left in other registers.
  *
- * Threads of the class SERVICE (timers, consoles) run before all others and are to be short;
- * the rest share a CPU by weight: who has run least, divided by its weight, is next. */
+ * Threads of the class SERVICE (timers, consoles) run before all others and are to be short.
+ * Those of REAL have a budget in each period, and come by deadline while they have some left.
+ * The rest share a CPU by weight: who has run least, divided by its weight, is next.  A cap
+ * holds for several threads together, on whatever CPUs. */
 #ifndef HOSTS_METAL_THREAD_H
 #define HOSTS_METAL_THREAD_H
 
@@ -19,7 +21,15 @@ void spin_unlock(struct spin *, bool on);
 
 struct cpu;
 enum thread_state { THREAD_READY, THREAD_SLEEPS, THREAD_ENDED };
-enum thread_class { CLASS_SERVICE, CLASS_FAIR, CLASS_IDLE };
+enum thread_class { CLASS_SERVICE, CLASS_REAL, CLASS_FAIR, CLASS_IDLE };
+
+/* So much CPU time in each CAP_PERIOD and no more; what was too much is taken off the next. */
+#define CAP_PERIOD 10000000ull
+struct cap {
+	struct spin lock;
+	u64 budget;                  /* nanoseconds; 0: as much as there is */
+	u64 used, end;               /* in the period that ends then */
+};
 
 struct thread {
 	struct cpu *cpu;
@@ -32,12 +42,18 @@ struct thread {
 	void *vectors;               /* XSAVE image: who has one keeps vector registers over a switch */
 	u64 xcr0;
 	u32 weight;
+	struct cap *cap;             /* NULL: none */
+	u64 budget, period;          /* of the class REAL, nanoseconds */
 
 	/* under cpu->lock: */
+	u64 left, deadline;          /* REAL: of the budget, in the period that ends then */
+	bool held;                   /* a cap or an empty budget kept it from running */
 	enum thread_state state;
 	bool token;                  /* a wake that nobody slept for */
 	u64 when;                    /* SLEEPS: until then at most */
 	u64 ran;                     /* nanoseconds */
+	u64 ready;                   /* READY, and not running, since then */
+	u64 stolen;                  /* nanoseconds it was so; atomic for who looks */
 	u64 turn;                    /* ran, divided by its weight: who has least is next */
 	struct thread *next;         /* of the CPU's */
 };
@@ -83,6 +99,7 @@ void thread_wake(struct thread *);           /* any context; a wake is kept */
 void thread_sleep(u64 when);                 /* until woken or host_now() >= when */
 void thread_until(struct thread *, u64 when); /* a sleep of its ends then; any context */
 void thread_yield(void);
+u64 thread_stolen(const struct thread *);    /* nanoseconds it was ready, and others ran */
 
 /* After an interrupt, interrupts off: whose turn is it? */
 void thread_preempt(void);

@@ -18,6 +18,8 @@ build/guest/%.o: tests/guest/bare/%
 build/guest/vfuzz.elf: $(call bare_obj,vfuzz)
 build/guest/board.elf: $(call bare_obj,board)
 build/guest/exits.elf: $(call bare_obj,exits)
+build/guest/calls.elf: $(call bare_obj,calls)
+build/guest/sched.elf: $(call bare_obj,sched)
 build/guest/%.elf: tests/guest/bare/bare.ld
 	$(if $(V),,@echo "  LD	$@")
 	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \

@@ -8,7 +8,7 @@ IMAGE = TOP / "lodge.elf"
 ICOUNT = ("-icount", "shift=0,sleep=off")
 
 
-def qemu(*modules, smp=1, memory=512, cpu="max,+svm", line="", timeout=60, options=(), image=IMAGE,
+def qemu(*modules, smp=1, memory=512, cpu="max,+svm", line="", timeout=300, options=(), image=IMAGE,
          dies=False):
     """(what was said, QEMU's exit status).  The machine is to switch itself off; dies: or to be killed."""
     assert image.exists(), "build it first: make lodge.elf"

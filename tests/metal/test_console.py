@@ -50,7 +50,7 @@ def test_a_session(console):
     c.send("start db\r")
     c.expect("lodge: db: runs")
     c.send("exits db\r")
-    c.expect(r"db: port \d+, mem \d+, step \d+")
+    c.expect(r"db: kick \d+ port \d+ mem \d+")
     c.send("poweroff\r")
     c.expect("lodge: all machines are off")
     c.expect(pexpect.EOF)

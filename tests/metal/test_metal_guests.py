@@ -70,7 +70,7 @@ def test_board(vcpus, cpus, tmp_path):
                        test_devices="true", no_reboot="true")
     made = pack(tmp_path, guest)
     for _ in range(1 if cpus == 1 else 2):
-        said, _ = qemu(made, smp=cpus, timeout=120, options=ICOUNT if cpus == 1 else ())
+        said, _ = qemu(made, smp=cpus, timeout=600, options=ICOUNT if cpus == 1 else ())
         if "lodge: board: exit 33\n" in said:
             break
     assert guest_words(said).rstrip().endswith("ok") and "lodge: board: exit 33\n" in said, said

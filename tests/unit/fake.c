@@ -52,6 +52,21 @@ void fake_advance(struct vm *vm, u64 ns)
 
 /* ---- host.h */
 
+void host_yield(struct vcpu *v)
+{
+}
+
+int host_steal(const struct vcpu *v, u64 *ns)
+{
+	*ns = 12345;
+	return 0;
+}
+
+int host_events(struct vm *vm, u64 bits)
+{
+	return E_UNSUP;
+}
+
 void *host_alloc(size_t n)
 {
 	void *p;
