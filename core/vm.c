@@ -174,6 +174,7 @@ u64 vcpu_tsc(const struct vcpu *v)
 
 void vcpu_kick(struct vcpu *v)
 {
+	__atomic_store_n(&v->look, true, __ATOMIC_SEQ_CST);
 	v->vm->engine->kick(v);
 	host_wake(v);
 }
@@ -236,8 +237,19 @@ static bool runnable(struct vcpu *v)
 	return v->state == VCPU_RUNNING;
 }
 
+/* Most exits bring no news: whoever has some kicks.  An offer that stands is made anew each
+ * time, for the PIC's vector may become another one while its line stays up. */
+static bool may_run(struct vcpu *v)
+{
+	if (likely(v->state == VCPU_RUNNING && v->irq < 0 && !__atomic_load_n(&v->look, __ATOMIC_RELAXED)))
+		return true;
+	__atomic_store_n(&v->look, false, __ATOMIC_SEQ_CST);
+	return runnable(v);
+}
+
 static void taken(struct vcpu *v, int vector)
 {
+	v->look = true;
 	host_lock(&v->vm->irq_lock);
 	lapic_taken_locked(v, vector);
 	host_unlock(&v->vm->irq_lock);
@@ -349,8 +361,9 @@ void vcpu_run(struct vcpu *v)
 {
 	struct exit x = {0};
 
+	v->look = true;
 	while (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_RUNS) {
-		if (runnable(v))
+		if (may_run(v))
 			run_once(v, &x);
 		else
 			host_sleep(v);

@@ -16,6 +16,9 @@ void lapic_taken_locked(struct vcpu *, int vector);
  * false: #GP.  Takes irq_lock. */
 bool lapic_msr_read(struct vcpu *, u32 msr, u64 *val);
 bool lapic_msr_write(struct vcpu *, u32 msr, u64 val);
+/* An access to the vCPU's own registers at their usual place, where an engine meets it: as by
+ * vm->mem.  false: it is none, or somebody traces; nothing happened.  Takes irq_lock. */
+bool lapic_own_page(struct vcpu *, struct io *);
 /* CR8. */
 u64 lapic_cr8(struct vcpu *);
 void lapic_set_cr8(struct vcpu *, u64);

@@ -51,6 +51,11 @@ static int highest(const u32 *map)
 	return -1;
 }
 
+static bool any(const u32 *map)
+{
+	return map[0] | map[1] | map[2] | map[3] | map[4] | map[5] | map[6] | map[7];
+}
+
 /* ---- priorities */
 
 u8 lapic_ppr(const struct lapic *l)
@@ -127,7 +132,7 @@ void lapic_taken_locked(struct vcpu *v, int vector)
 /* The offer may no longer be right, or there may be one now. */
 static void look_again(struct lapic *l)
 {
-	if (l->offered >= 0 || highest(l->irr) >= 0)
+	if (l->offered >= 0 || any(l->irr))
 		vcpu_kick(l->cpu);
 }
 
@@ -508,16 +513,32 @@ static void follow(struct lapic *l)
 
 /* ---- for the processor */
 
+/* Where a page was moved to the bus knows who is there. */
+bool lapic_own_page(struct vcpu *v, struct io *io)
+{
+	struct lapic *l = v->lapic;
+
+	if (((io->addr ^ WINDOW) | (l->base ^ WINDOW)) >> 12 || io->size > 4 || io->addr % io->size ||
+	    unlikely(l->all->dev.trace))
+		return false;
+	host_lock(&v->vm->irq_lock);
+	page(l, io, io->addr & 0xfff);
+	host_unlock(&v->vm->irq_lock);
+	return true;
+}
+
 bool lapic_msr_read(struct vcpu *v, u32 msr, u64 *val)
 {
 	struct lapic *l = v->lapic;
 	bool ok = true;
 
+	if (msr == MSR_APIC_BASE) { /* only this vCPU's thread writes it */
+		*val = l->base;
+		return true;
+	}
 	host_lock(&v->vm->irq_lock);
 	book(l);
-	if (msr == MSR_APIC_BASE)
-		*val = l->base;
-	else if (msr == MSR_TSC_DEADLINE)
+	if (msr == MSR_TSC_DEADLINE)
 		*val = lapic_deadline(l);
 	else
 		ok = lapic_x2(l) && msr - MSR_X2APIC < 0x100 && x2_read(l, msr - MSR_X2APIC, val);

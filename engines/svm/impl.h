@@ -6,27 +6,22 @@
 #include "core/x86/cpuid.h"
 #include "engines/ask.h"
 #include "engines/event.h"
+#include "engines/known.h"
 #include "engines/npt.h"
 #include "engines/svm/vmcb.h"
 #include "engines/tag.h"
 #include "engines/tsc.h"
 
-enum { MSRPM_PAGES = 2, IOPM_PAGES = 3, LENGTHS = 16 };
+enum { MSRPM_PAGES = 2, IOPM_PAGES = 3 };
+
+/* What the next run() does first, with the answer to the last exit. */
+enum svm_wait { WAIT_NONE, WAIT_READ, WAIT_STEP };
 
 struct svm_vm {
 	struct npt npt;
 	u8 *msrpm, *iopm;
 	u32 limit[CPUID_WORDS];    /* vm->cpuid_limit */
 	struct tsc_base tsc;
-};
-
-/* How long the instruction at an address was, when the emulator had it: the processors that
- * do not tell (no NRIPS) leave it to us.  A guest that puts a longer form of the same
- * instruction at the same place misleads itself only. */
-struct length {
-	u64 at, cr3;
-	u32 code;                  /* exit code */
-	u8 len;
 };
 
 struct svm {
@@ -36,11 +31,13 @@ struct svm {
 	bool live;                 /* the vector registers are in the processor */
 	bool debug;                /* the debug registers do not exit, and are exchanged */
 	bool nrips, rdtscp;
-	struct ask ask;
+	u8 wait;                   /* enum svm_wait */
+	u8 reg, size;              /* READ: the answer goes to so many bytes of r[reg] */
+	bool user;                 /* STEP: with CPL 3 */
 	u64 inject;                /* EVENTINJ of what must come before all else, or 0 */
 	struct tag asid;
-	struct length length[LENGTHS];
-	struct length stepped;     /* what the emulator is at; code 0: nothing */
+	struct known_at stepped;   /* STEP: what the emulator is at */
+	struct known_cache known;
 };
 
 /* The engine's part of a CPU's pages. */

@@ -61,6 +61,8 @@ static void flush(struct svm *s, const struct x86 *x)
 
 	if (c->cr0 != x->cr0 || c->cr3 != x->cr3 || c->cr4 != x->cr4 || c->efer != (x->efer | EFER_SVME))
 		tag_drop(&s->asid);
+	if (c->cr4 != x->cr4 || c->efer != (x->efer | EFER_SVME))
+		known_forget(&s->known);
 }
 
 void svm_debug(struct svm *s, bool on)

@@ -122,6 +122,7 @@ static int vcpu_make(struct vcpu *v)
 	s->phys = bare_phys(s->vmcb);
 	s->nrips = svm_features(&asids) & FEATURE_NRIPS;
 	s->rdtscp = cpuid_has(v, FEAT_RDTSCP);
+	known_forget(&s->known);
 	svm_regs_init(v);
 	v->dirty = X86_ALL | X86_APIC;
 	v->valid = X86_ALL;
@@ -293,7 +294,8 @@ static void run(struct vcpu *v, struct exit *x)
 {
 	if (v->dirty & X86_APIC)
 		svm_forget(v);
-	svm_complete(v, x);
+	if (svm(v)->wait)
+		svm_complete(v, x);
 	do {
 		load(v);
 		if (v->nmi && svm(v)->vmcb->int_state & INT_SHADOW && !v->x86.nmi_masked) {

@@ -69,7 +69,7 @@ enum { /* misc3 */
 enum {
 	VMEXIT_DR = 0x20, VMEXIT_EXCEPTION = 0x40, VMEXIT_INTR = 0x60, VMEXIT_NMI, VMEXIT_SMI, VMEXIT_INIT, VMEXIT_VINTR,
 	VMEXIT_CPUID = 0x72, VMEXIT_HLT = 0x78, VMEXIT_IOIO = 0x7b, VMEXIT_MSR = 0x7c, VMEXIT_SHUTDOWN = 0x7f,
-	VMEXIT_NPF = 0x400,
+	VMEXIT_VMMCALL = 0x81, VMEXIT_NPF = 0x400,
 };
 #define VMEXIT_INVALID 0xffffffffu   /* of 32 bits: not all processors extend it */
 
@@ -79,6 +79,8 @@ enum {
 
 enum { INT_SHADOW = 1, NP_ENABLE = 1, TLB_FLUSH_ALL = 1 };
 #define EFER_SVME (1ull << 12)
+#define NPF_EXEC (1ull << 4)          /* EXITINFO1: an instruction's fetch; a walk of the guest's tables */
+#define NPF_TABLE (1ull << 33)
 enum { IO_IN = 1, IO_STRING = 4, IO_SIZE_SHIFT = 4 };   /* EXITINFO1: size in bytes from bit 4 */
 
 #endif

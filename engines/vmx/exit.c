@@ -73,6 +73,7 @@ bool vmx_cpuid(struct vcpu *v)
 {
 	if (traps(v) || !ask_cpuid(v))
 		return false;
+	v->exits[EXIT_CPUID]++;
 	skip(v, vmx(v)->len);
 	return true;
 }

@@ -23,7 +23,7 @@ MUTANTS = {
     "CPUID": ("engines/svm/regs.c", "I_CPUID | ", "", "an instruction or event that does not exit"),
     "#AC": ("engines/svm/regs.c", "1u << VEC_AC | ", "", "an instruction or event that does not exit"),
     "CR4": ("engines/svm/regs.c", "c->cr_write = 1 << 4 | ", "c->cr_write = ", "CR4 or CR8 does not exit"),
-    "interrupts": ("engines/svm/svm.c", "c->v_intr = V_INTR_MASKING | (open", "c->v_intr = (open", "masks the machine's"),
+    "interrupts": ("engines/svm/regs.c", "c->v_intr = V_INTR_MASKING;", "c->v_intr = 0;", "masks the machine's"),
     "data that runs": ("hosts/metal/paging.c", "[MAP_WRITE] = PTE_P | PTE_W | PTE_NX", "[MAP_WRITE] = PTE_P | PTE_W",
                        "a page that can be written and executed"),
 }
