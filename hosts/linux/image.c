@@ -5,16 +5,15 @@
  * each other at a lock.  A machine's disk is a sparse copy of the image's, in the
  * user's data folder, and stays. */
 #include "hosts/linux/image.h"
+#include "hosts/linux/program.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,29 +89,15 @@ static int write_scripts(struct path *dir)
 	return err;
 }
 
-/* Runs a program to its end; Ctrl-C reaches it, and we outlive it to say so. */
 static int run(const char *const argv[])
 {
-	struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
-	int status = 0;
-	pid_t child;
+	int status = program_run(argv, "-");
 
-	sigaction(SIGINT, &ignore, &old);
-	child = fork();
-	if (!child) {
-		sigaction(SIGINT, &old, NULL);
-		dup2(STDERR_FILENO, STDOUT_FILENO);
-		execvp(argv[0], (char *const *)(uintptr_t)argv);
-		_exit(127);
-	}
-	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	sigaction(SIGINT, &old, NULL);
-	if (child < 0)
-		return fail(E_NOMEM, "%s: cannot start it: %s", argv[0], strerror(errno));
-	if (WIFSIGNALED(status) || WEXITSTATUS(status) == 130)
+	if (status < 0)
+		return status;
+	if (status >= 128)
 		return fail(E_IO, "building the image was interrupted; the next run begins anew");
-	return WEXITSTATUS(status) ? E_IO : 0;
+	return status ? E_IO : 0;
 }
 
 static int build(const char *name, const struct path *to)

@@ -35,7 +35,8 @@ int program_need(const char *what, const struct program *p, unsigned n)
 
 static _Noreturn void become(const char *const argv[], const char *log)
 {
-	int fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND, 0666) : -1;
+	bool errors = log && !strcmp(log, "-");
+	int fd = errors ? STDERR_FILENO : log ? open(log, O_WRONLY | O_CREAT | O_APPEND, 0666) : -1;
 
 	if (fd >= 0) {
 		dup2(fd, STDOUT_FILENO);
