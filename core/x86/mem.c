@@ -9,6 +9,7 @@
 
 enum { CONTEXTS = TLB_CONTEXTS, USER = 0, SUPER = CONTEXTS, SUPER_AC, NONE, VIEWS };
 enum { PAGE_HASH = 1 << 14, SET_FEW = 7 }; /* bits, words */
+_Static_assert(TLB_SIZE / 64 <= 32, "a word's number fits struct tlb_view's words");
 _Static_assert(PAGE_HASH / 64 <= 256, "a word's number fits struct set's at");
 /* Low bits of tlb_view.phys: page size, global, no write tag only because of code. */
 enum { PHYS_SHIFT = 63, PHYS_GLOBAL = 64, PHYS_CODE = 128 };
@@ -61,7 +62,7 @@ static void view_flush(struct tlb_view *w, bool globals)
 				drop(w, i);
 		}
 		if (!w->used[k])
-			w->words &= (u16)~(1u << k);
+			w->words &= ~(1u << k);
 	}
 }
 
@@ -366,7 +367,7 @@ static void install(struct vcpu *v, unsigned n, u64 a, const struct walk *w, con
 	view->phys[i] = (s->pa & ~0xfffull) | w->shift | (w->global ? PHYS_GLOBAL : 0) |
 			(write && code ? PHYS_CODE : 0);
 	view->used[i / 64] |= 1ull << i % 64;
-	view->words |= (u16)(1u << i / 64);
+	view->words |= 1u << i / 64;
 	remember(v->emul.tlb, a, w->shift, exec);
 }
 

@@ -40,7 +40,7 @@ struct tlb_view {
 	struct tlb_entry e[TLB_SIZE];
 	u64 phys[TLB_SIZE];    /* page's guest-physical address; low bits are mem.c's */
 	u64 used[TLB_SIZE / 64]; /* a bit for each entry that may hold something */
-	u16 words;             /* a bit for each of these that may not be 0 */
+	u32 words;             /* a bit for each of these that may not be 0 */
 };
 
 static inline struct tlb_entry *tlb_entry(const struct vcpu *v, u64 a)

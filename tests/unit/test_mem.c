@@ -116,6 +116,20 @@ static void test_flushes(void **s)
 	assert_int_equal(rd(0x41000, 8), 0);
 }
 
+/* Whatever entry a page has, emptying finds it. */
+static void test_flush_of_every_entry(void **s)
+{
+	for (u64 i = 0; i < TLB_SIZE / 512; i++)
+		x86_put(vm, PD + i * 8, PT | 7, 8); /* all the same 512 pages */
+	for (u64 i = 0; i < TLB_SIZE; i++)
+		rd(i << 12, 1);
+	tlb_flush_all(v);
+	for (u64 i = 0; i < TLB_SIZE / 512; i++)
+		x86_put(vm, PD + i * 8, 0, 8);
+	for (u64 i = 0; i < TLB_SIZE; i++)
+		faults(i << 12, 1, false, PF_U * (v->emul.cpl == 3), i << 12);
+}
+
 static void test_invlpg_of_a_large_page(void **s)
 {
 	x86_put(vm, PD + 8, 0x200000 | 0x87, 8);
@@ -354,7 +368,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_sizes_and_crossing), T(test_crossing_moves_nothing_on_fault), T(test_views),
-		T(test_dirty_bit_by_first_write), T(test_flushes), T(test_invlpg_of_a_large_page),
+		T(test_dirty_bit_by_first_write), T(test_flushes), T(test_flush_of_every_entry), T(test_invlpg_of_a_large_page),
 		T(test_pcid), T(test_alignment_check), T(test_devices), T(test_rom),
 		T(test_rmw_and_run), T(test_code_pages), T(test_beside_code), T(test_code_pages_of_another_vcpu),
 		T(test_fetch), T(test_not_canonical), T(test_data_breakpoint),
