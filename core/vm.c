@@ -249,7 +249,7 @@ static bool may_run(struct vcpu *v)
 
 static void taken(struct vcpu *v, int vector)
 {
-	v->look = true;
+	__atomic_store_n(&v->look, true, __ATOMIC_RELAXED);
 	host_lock(&v->vm->irq_lock);
 	lapic_taken_locked(v, vector);
 	host_unlock(&v->vm->irq_lock);
@@ -361,7 +361,7 @@ void vcpu_run(struct vcpu *v)
 {
 	struct exit x = {0};
 
-	v->look = true;
+	__atomic_store_n(&v->look, true, __ATOMIC_RELAXED);
 	while (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_RUNS) {
 		if (may_run(v))
 			run_once(v, &x);
