@@ -8,6 +8,7 @@
 
 #include "core/map.h"
 #include "core/pc.h"
+#include "tests/unit/pvh.h"
 
 enum { RAM = 4 * MiB };
 
@@ -17,22 +18,6 @@ struct bench {
 	struct pc *pc;
 	u8 *ram;
 };
-
-/* An ELF file with a PVH note: the least that boots. */
-static struct span kernel(void)
-{
-	static u8 f[0x200];
-	u8 *note = f + 0x100;
-
-	memset(f, 0, sizeof(f));
-	memcpy(f, "\177ELF\1\1\1", 7);
-	st16(f + 18, 3), st32(f + 28, 52), st16(f + 42, 32), st16(f + 44, 2);
-	st32(f + 52, 1), st32(f + 64, MiB), st32(f + 68, 0x200), st32(f + 72, 0x200);
-	st32(f + 84, 4), st32(f + 88, 0x100), st32(f + 100, 20), st32(f + 104, 20);
-	st32(note, 4), st32(note + 4, 4), st32(note + 8, 18), memcpy(note + 12, "Xen", 4);
-	st32(note + 16, MiB + 0x180);
-	return (struct span){ f, sizeof(f) };
-}
 
 static void submit(struct disk *d, struct disk_req *r) { }
 static const struct disk_ops disk_ops = { .submit = submit };
@@ -46,7 +31,7 @@ static void start(struct bench *b, u64 ram, unsigned cpus)
 	b->ram = mmap(NULL, ram, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		      -1, 0);
 	b->cfg = (struct pc_config){ .ram = ram, .cpus = cpus, .ram_host = b->ram, .cmdline = "",
-				     .kernel_name = "kernel", .kernel = kernel(), .ndisk = 2,
+				     .kernel_name = "kernel", .kernel = pvh_kernel(), .ndisk = 2,
 				     .disk = { { &disk, true }, { &disk, false } },
 				     .generation = { 1, 2, 3 } };
 }

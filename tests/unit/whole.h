@@ -9,6 +9,7 @@
 
 #include "core/map.h"
 #include "core/pc.h"
+#include "tests/unit/pvh.h"
 #include "core/record.h"
 #include "tests/unit/fake.h"
 
@@ -52,23 +53,6 @@ static const struct disk_ops whole_disk_ops = {.submit = whole_submit, .drain = 
 static const struct nic_ops whole_nic_ops = {.send = whole_send, .ready = whole_nic_ready};
 static const struct tty_ops whole_tty_ops = {.write = whole_write, .ready = whole_tty_ready};
 
-/* An ELF file with a PVH note: the least that boots, an endless loop. */
-static struct span whole_kernel(void)
-{
-	static u8 f[0x200];
-	u8 *note = f + 0x100;
-
-	memset(f, 0, sizeof(f));
-	memcpy(f, "\177ELF\1\1\1", 7);
-	st16(f + 18, 3), st32(f + 28, 52), st16(f + 42, 32), st16(f + 44, 2);
-	st32(f + 52, 1), st32(f + 64, MiB), st32(f + 68, 0x200), st32(f + 72, 0x200);
-	st32(f + 84, 4), st32(f + 88, 0x100), st32(f + 100, 20), st32(f + 104, 20);
-	st32(note, 4), st32(note + 4, 4), st32(note + 8, 18), memcpy(note + 12, "Xen", 4);
-	st32(note + 16, MiB + 0x180);
-	st16(f + 0x180, 0xfeeb);
-	return (struct span){f, sizeof(f)};
-}
-
 static void whole_config(struct whole *w)
 {
 	for (unsigned i = 0; i < countof(w->tty); i++)
@@ -78,7 +62,7 @@ static void whole_config(struct whole *w)
 	w->nic = (struct nic){.ops = &whole_nic_ops, .name = "nic", .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500};
 	w->cfg = (struct pc_config){
 		.ram = WHOLE_RAM, .cpus = WHOLE_CPUS, .ram_host = w->ram, .cmdline = "",
-		.kernel_name = "kernel", .kernel = whole_kernel(), .ndisk = 2,
+		.kernel_name = "kernel", .kernel = pvh_kernel(), .ndisk = 2,
 		.disk = {{&w->disk[0], true}, {&w->disk[1], false}}, .nnic = 1, .nic = {&w->nic},
 		.com1 = &w->tty[0], .com2 = &w->tty[1], .debugcon = &w->tty[2], .nport = 1,
 		.port = {&w->tty[3]}, .generation = {1, 2, 3}, .test_devices = true,
