@@ -25,4 +25,12 @@ static inline void vectors_out(struct vcpu *v)
 	__asm__ volatile("xsave64 (%0)" : : "r"(v->x86.xsave), "a"((u32)VECTORS_XCR0), "d"(0) : "memory");
 }
 
+/* The guest's are not in the processor any more. */
+static inline void vectors_forget(bool *live)
+{
+	if (*live)
+		xsetbv(VECTORS_XCR0);
+	*live = false;
+}
+
 #endif

@@ -5,6 +5,7 @@
  * number; RAX and RSP are the control block's), and by VMLOAD and VMSAVE what system calls,
  * FS, GS, TR and LDTR consist of.  So nothing of the guest's is left in a register when
  * interrupts are let in again: an NMI finds its stack by TR. */
+#include "engines/leave.h"
 	.text
 	.globl svm_enter
 svm_enter:
@@ -52,19 +53,5 @@ svm_enter:
 	mov (%rsp), %rax
 	vmload %rax
 	add $16, %rsp
-	xor %ecx, %ecx /* what the guest left is not to be speculated with */
-	xor %edx, %edx
-	xor %esi, %esi
-	xor %edi, %edi
-	xor %r8d, %r8d
-	xor %r9d, %r9d
-	xor %r10d, %r10d
-	xor %r11d, %r11d
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
-	ret
+	leave_guest
 	.section .note.GNU-stack, "", @progbits

@@ -152,13 +152,6 @@ static void kick(struct vcpu *v)
 
 /* ---- loading */
 
-static void forget_vectors(struct svm *s)
-{
-	if (s->live)
-		xsetbv(VECTORS_XCR0);
-	s->live = false;
-}
-
 static void load(struct vcpu *v)
 {
 	struct svm *s = svm(v);
@@ -168,7 +161,7 @@ static void load(struct vcpu *v)
 	if (v->dirty & (X86_SYS | X86_APIC))
 		svm_sys_put(v);
 	if (v->dirty & X86_FPU)
-		forget_vectors(s);
+		vectors_forget(&s->live);
 	v->dirty = 0;
 	if (s->live)
 		return;

@@ -3,6 +3,7 @@
  * The processor exchanges RSP, RIP, RFLAGS and the system's registers; the rest is done here:
  * general registers by r[] (by number; RSP is the VMCS's).  An exit comes back with the stack
  * as it was, at vmx_exit_point. */
+#include "engines/leave.h"
 #define HOST_RSP 0x6c14
 
 	.text
@@ -62,19 +63,5 @@ vmx_exit_point:
 	pop %rax
 	mov %rax, 7 * 8(%rdi)
 	mov $1, %eax
-4:	xor %ecx, %ecx /* what the guest left is not to be speculated with */
-	xor %edx, %edx
-	xor %esi, %esi
-	xor %edi, %edi
-	xor %r8d, %r8d
-	xor %r9d, %r9d
-	xor %r10d, %r10d
-	xor %r11d, %r11d
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
-	ret
+4:	leave_guest
 	.section .note.GNU-stack, "", @progbits

@@ -158,20 +158,13 @@ static void kick(struct vcpu *v)
 
 /* ---- loading */
 
-static void forget_vectors(struct vmx *s)
-{
-	if (s->live)
-		xsetbv(VECTORS_XCR0);
-	s->live = false;
-}
-
 /* Interrupts may come: vector registers follow the thread. */
 static void load_vectors(struct vcpu *v)
 {
 	struct vmx *s = vmx(v);
 
 	if (v->dirty & X86_FPU)
-		forget_vectors(s);
+		vectors_forget(&s->live);
 	v->dirty &= ~(unsigned)X86_FPU;
 	if (likely(s->live))
 		return;
