@@ -5,7 +5,7 @@
  * number; RAX and RSP are the control block's), and by VMLOAD and VMSAVE what system calls,
  * FS, GS, TR and LDTR consist of.  So nothing of the guest's is left in a register when
  * interrupts are let in again: an NMI finds its stack by TR. */
-#include "engines/leave.h"
+#include "engines/leave.inc"
 	.text
 	.globl svm_enter
 svm_enter:

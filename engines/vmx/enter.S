@@ -3,7 +3,7 @@
  * The processor exchanges RSP, RIP, RFLAGS and the system's registers; the rest is done here:
  * general registers by r[] (by number; RSP is the VMCS's).  An exit comes back with the stack
  * as it was, at vmx_exit_point. */
-#include "engines/leave.h"
+#include "engines/leave.inc"
 #define HOST_RSP 0x6c14
 
 	.text

@@ -340,7 +340,8 @@ def talk(lodge, name, data):
     s = socket.socket(socket.AF_UNIX)
     s.connect(f"{lodge.env['XDG_RUNTIME_DIR']}/lodge/{name}.sock")
     s.settimeout(20)
-    s.sendall(data)
+    if data:  # to one too many the VM has already said no: not even nothing can be sent
+        s.sendall(data)
     return s
 
 

@@ -167,7 +167,7 @@ static void test_wrap(void **state)
 		send(WEB, DB, LONGEST, 4096);    /* the longest fits whenever the ring is empty */
 		work_all();
 		assert_int_equal(got[DB].n, had + 1);
-		send(WEB, DB, LONGEST - 200 + 5 * i, 4096); /* leaves a little less than half of it */
+		send(WEB, DB, LONGEST - 200 + 4 * i, 4096); /* leaves a little less than half of it */
 		work_all();
 	}
 }
