@@ -111,12 +111,11 @@ static int cannot(const char *tap)
 		    getlogin() ? getlogin() : "$USER", tap);
 }
 
-/* Root would get a new interface for a mistyped name: only those that are there. */
+/* Root would get a new interface for a mistyped name: only those that are there.  Not by /sys, which
+ * shows the network namespace of who mounted it. */
 static bool is_there(const char *tap)
 {
-	char path[64];
-	snprintf(path, sizeof(path), "/sys/class/net/%.15s", tap);
-	return !access(path, F_OK);
+	return if_nametoindex(tap) != 0;
 }
 
 static int init(struct tap_nic *t, const char *tap)
