@@ -14,6 +14,7 @@ _lodge()
 	case $prev in
 	--kernel|--initrd|--firmware|--disk|--module) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 	--engine) COMPREPLY=($(compgen -W "auto kvm interp bt" -- "$cur")); return ;;
+	--sandbox) COMPREPLY=($(compgen -W "auto on off" -- "$cur")); return ;;
 	--net) COMPREPLY=($(compgen -W "user none tap: switch" -- "$cur")); return ;;
 	--on) COMPREPLY=($(compgen -W "qemu bochs" -- "$cur")); return ;;
 	--line) COMPREPLY=($(compgen -W "stay check" -- "$cur")); return ;;
@@ -21,7 +22,7 @@ _lodge()
 	--append|--memory|-m|--cpus|-c|--publish|-p|--name|--trace|--timeout) return ;;
 	esac
 	case ${COMP_WORDS[1]}:$cur in
-	run:-*) COMPREPLY=($(compgen -W "--kernel --initrd --append --module --firmware --memory --cpus --engine --cpu --tsc-khz --hugepages --pin
+	run:-*) COMPREPLY=($(compgen -W "--kernel --initrd --append --module --firmware --memory --cpus --engine --cpu --tsc-khz --hugepages --pin --sandbox
 		--overcommit --disk --net --publish --console --debugcon --name --no-reboot --test-devices --shadow --trace
 		--quiet --verbose --help" -- "$cur")) ;;
 	run:*) compopt -o filenames; COMPREPLY=($(compgen -W "tiny debian" -f -- "$cur")) ;;
@@ -36,7 +37,7 @@ _lodge()
 	ls:-*) COMPREPLY=($(compgen -W "--json --help" -- "$cur")) ;;
 	save:-*) COMPREPLY=($(compgen -W "--disks --json --help" -- "$cur")) ;;
 	stop:-*) COMPREPLY=($(compgen -W "--timeout --force --help" -- "$cur")) ;;
-	restore:-*) COMPREPLY=($(compgen -W "--engine --pin --publish --console --debugcon --name --no-reboot --paused
+	restore:-*) COMPREPLY=($(compgen -W "--engine --pin --sandbox --publish --console --debugcon --name --no-reboot --paused
 		--changed-disks --trace --quiet --verbose --help" -- "$cur")) ;;
 	restore:*) compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")) ;;
 	save:*) if [ "$COMP_CWORD" = 3 ]; then compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur"))

@@ -71,6 +71,17 @@ static void io_uring(struct report *r)
 		io_uring_queue_exit(&ring);
 }
 
+static void sandbox(struct report *r)
+{
+	const char *why = sandbox_why_not();
+
+	if (why)
+		found(r, WARN, "sandbox", "", "machines run without: %s", why);
+	else
+		found(r, OK, "sandbox", "", "in force: each thread of a machine may make the system calls on its list, "
+		      "and no other");
+}
+
 static void network(struct report *r)
 {
 	found(r, OK, "network user", "", "needs no privilege");
@@ -180,7 +191,7 @@ int cmd_doctor(int argc, char **argv)
 		       "The exit status is 1 when something is bad.\n\n  lodge doctor\n  lodge doctor --json\n",
 	};
 	static void (*const look[])(struct report *) = {
-		engines_here, io_uring, network, memory, files, image_tools, space,
+		engines_here, sandbox, io_uring, network, memory, files, image_tools, space,
 	};
 	struct report r = { 0 };
 	bool json = false, bad = false;

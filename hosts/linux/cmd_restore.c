@@ -8,11 +8,12 @@
 #include <string.h>
 
 enum { OPT_ENGINE = 256, OPT_CONSOLE, OPT_DEBUGCON, OPT_NAME, OPT_NO_REBOOT, OPT_TRACE_LIST, OPT_PAUSED,
-       OPT_PIN, OPT_CHANGED };
+       OPT_PIN, OPT_SANDBOX, OPT_CHANGED };
 
 static const struct argp_option words[] = {
 	{ "engine", OPT_ENGINE, "NAME", 0, "auto, kvm, bt or interp (auto); need not be the one it ran on", 1 },
 	{ "pin", OPT_PIN, "LIST", 0, "CPUs of this host for the vCPUs' threads in turn, like 0,2-3", 1 },
+	{ "sandbox", OPT_SANDBOX, "auto|on|off", 0, "system calls by a list, for each thread (auto: where it can be)", 1 },
 	{ "publish", 'p', "[ADDR:]HOST:GUEST[/udp]", 0, "a port of the guest on this host, in place of "
 	  "those it had; repeatable", 1 },
 	{ "console", OPT_CONSOLE, "stdio|file:PATH|none", 0, "serial console (stdio)", 1 },
@@ -43,6 +44,7 @@ static int set(struct line *line, int key, char *arg)
 	case OPT_DEBUGCON: return option_tty("debugcon", arg, &o->debugcon);
 	case OPT_NAME: o->name = arg; return 0;
 	case OPT_PIN: o->pin = arg; return option_pin(arg, 0, NULL);
+	case OPT_SANDBOX: return option_sandbox(arg, &o->sandbox);
 	case OPT_NO_REBOOT: o->no_reboot = true; return 0;
 	case OPT_TRACE_LIST: return option_trace(o, arg);
 	case 'q': line->l->quiet = true; return 0;

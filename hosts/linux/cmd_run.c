@@ -11,7 +11,7 @@
 enum {
 	OPT_ENGINE = 256, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MODULE, OPT_FIRMWARE, OPT_DISK,
 	OPT_NET, OPT_CONSOLE, OPT_DEBUGCON, OPT_NAME, OPT_NO_REBOOT, OPT_TEST_DEVICES, OPT_TRACE_LIST,
-	OPT_OVERCOMMIT, OPT_CPU, OPT_TSC_KHZ, OPT_HUGEPAGES, OPT_PIN, OPT_SHADOW, OPT_IMAGE, OPT_LAST = OPT_IMAGE,
+	OPT_OVERCOMMIT, OPT_CPU, OPT_TSC_KHZ, OPT_HUGEPAGES, OPT_PIN, OPT_SANDBOX, OPT_SHADOW, OPT_IMAGE, OPT_LAST = OPT_IMAGE,
 };
 
 static const struct argp_option words[] = {
@@ -27,6 +27,7 @@ static const struct argp_option words[] = {
 	{ "tsc-khz", OPT_TSC_KHZ, "N", 0, "speed of the guest's time stamp counter (the engine's choice)", 2 },
 	{ "hugepages", OPT_HUGEPAGES, NULL, 0, "guest memory of the host's huge pages", 2 },
 	{ "pin", OPT_PIN, "LIST", 0, "the host's CPUs for the virtual ones in turn, like 0,2-3", 2 },
+	{ "sandbox", OPT_SANDBOX, "auto|on|off", 0, "system calls by a list, for each thread (auto: where it can be)", 2 },
 	{ "overcommit", OPT_OVERCOMMIT, NULL, 0, "more memory than this machine has", 2 },
 	{ "disk", OPT_DISK, "FILE[,ro][,if=nvme|virtio]", 0, "raw file or block device, repeatable", 3 },
 	{ "net", OPT_NET, "user|tap:NAME|switch[:NAME][,mac=MAC][,ip=ADDR]|none", 0, "network (user)", 3 },
@@ -111,6 +112,7 @@ static int set(struct launch *l, int key, char *arg)
 	case OPT_TSC_KHZ: return set_tsc(o, arg);
 	case OPT_HUGEPAGES: o->hugepages = true; return 0;
 	case OPT_PIN: o->pin = arg; return option_pin(arg, 0, NULL);
+	case OPT_SANDBOX: return option_sandbox(arg, &o->sandbox);
 	case OPT_DISK: return option_disk(o, arg);
 	case OPT_NET: return option_net(o, arg);
 	case 'p': return option_forward(o, arg);

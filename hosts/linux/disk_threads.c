@@ -1,6 +1,7 @@
 /* Disk requests on a few threads: all of them where io_uring is denied, and the
  * slow ones (discard, zeroes, whatever went wrong) where it is not. */
 #include "hosts/linux/disk_impl.h"
+#include "hosts/linux/sandbox.h"
 #include "hosts/linux/signals.h"
 #include "hosts/linux/sys.h"
 
@@ -24,6 +25,7 @@ static void *worker(void *arg)
 	struct disk_req *r;
 	pthread_setname_np(pthread_self(), "disk");
 	signals_block();
+	sandbox_enter(SANDBOX_DISK);
 	while ((r = next(&d->pool)))
 		disk_finish(d, r, disk_do(d, r));
 	return NULL;

@@ -298,11 +298,12 @@ int launch_machine(struct launch *l)
 {
 	int result = EXIT_OURS;
 
-	if (!machine_init(&l->machine, &l->opt)) {
+	if (!sandbox_begin(l->opt.sandbox) && !machine_init(&l->machine, &l->opt)) {
 		l->control.loop = &l->machine.loop;
 		l->control.console = &l->machine.console_out;
 		server_init(&l->server, &l->machine);
 		say(l);
+		sandbox_enter(l->opt.net == NET_USER ? SANDBOX_LOOP_NET : SANDBOX_LOOP);
 		result = status(l, machine_run(&l->machine));
 		server_fini(&l->server);
 	}

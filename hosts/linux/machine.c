@@ -8,6 +8,7 @@
 #include "hosts/linux/clock.h"
 #include "hosts/linux/disk.h"
 #include "hosts/linux/nic.h"
+#include "hosts/linux/sandbox.h"
 #include "hosts/linux/signals.h"
 #include "hosts/linux/sys.h"
 
@@ -424,11 +425,12 @@ static void *thread(void *arg)
 	signals_block();
 	patience(t->m, SCHED_BATCH, SCHED_OTHER);
 	pin(t);
+	signals_stack(crash_stack, sizeof(crash_stack));
+	sandbox_enter(SANDBOX_VCPU);
 	vcpu_load(t->v);
 	sem_post(&t->m->loaded);
 	host_lock(&t->m->gate);
 	host_unlock(&t->m->gate);
-	signals_stack(crash_stack, sizeof(crash_stack));
 	vcpu_run(t->v);
 	signals_stack(NULL, 0);
 	return NULL;

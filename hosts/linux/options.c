@@ -67,6 +67,19 @@ int option_cpu(const char *text, enum cpu_model *model)
 	return fail(E_INVAL, "cpu %s: there are auto, baseline and host", text);
 }
 
+int option_sandbox(const char *text, enum sandbox *s)
+{
+	static const char *const name[] = {
+		[SANDBOX_AUTO] = "auto", [SANDBOX_ON] = "on", [SANDBOX_OFF] = "off",
+	};
+	for (unsigned i = 0; i < countof(name); i++)
+		if (!strcmp(text, name[i])) {
+			*s = (enum sandbox)i;
+			return 0;
+		}
+	return fail(E_INVAL, "sandbox %s: there are auto, on and off", text);
+}
+
 /* One piece of the list, "2" or "2-5"; the text behind it, or NULL. */
 static const char *pin_piece(const char *s, unsigned long *from, unsigned long *to)
 {

@@ -7,6 +7,7 @@
 #include "core/pc.h"
 #include "core/x86/cpuid.h"
 #include "core/record.h"
+#include "hosts/linux/sandbox.h"
 
 enum { OPT_FORWARDS = 64, OPT_TRACE = 32 };
 
@@ -56,6 +57,7 @@ struct options {
 	enum cpu_model cpu;
 	u32 tsc_khz;             /* the guest's TSC; 0: the engine's choice */
 	bool hugepages;
+	enum sandbox sandbox;
 	const char *pin;         /* CPUs of the host for the vCPUs' threads in turn; NULL: any */
 	unsigned ndisk;
 	struct opt_disk disk[PC_DISKS];
@@ -95,6 +97,7 @@ int option_net(struct options *, const char *text);
 int option_forward(struct options *, const char *text);
 int option_tty(const char *what, const char *text, struct opt_tty *); /* stdio, file:PATH, none */
 int option_cpu(const char *text, enum cpu_model *);  /* auto, baseline, host */
+int option_sandbox(const char *text, enum sandbox *);
 /* The n-th CPU of a list like 0,2-3, which begins anew where it ends; *cpu may be NULL. */
 int option_pin(const char *list, unsigned n, unsigned *cpu);
 int option_trace(struct options *, char *text);      /* comma-separated; cut up */

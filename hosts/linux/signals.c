@@ -121,6 +121,7 @@ void signals_block(void)
 	sigfillset(&s);
 	for (unsigned i = 0; i < countof(crash); i++)
 		sigdelset(&s, crash[i]);
+	sigdelset(&s, SIGSYS); /* sandbox.h */
 	pthread_sigmask(SIG_BLOCK, &s, NULL);
 }
 

@@ -44,7 +44,7 @@ static int do_eventfd(unsigned val, int flags)
 
 static int do_uring(unsigned depth, void *ring)
 {
-	return io_uring_queue_init(depth, ring, 0);
+	return io_uring_queue_init(depth, ring, IORING_SETUP_R_DISABLED);
 }
 
 const struct sys sys_linux = {

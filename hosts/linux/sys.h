@@ -33,7 +33,7 @@ struct sys {
 	int (*eventfd)(unsigned val, int flags);
 	int (*timerfd_create)(int clock, int flags);
 	int (*thread)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-	int (*uring)(unsigned depth, void *ring);       /* io_uring_queue_init() */
+	int (*uring)(unsigned depth, void *ring);       /* io_uring_queue_init(), not yet enabled */
 };
 
 extern const struct sys sys_linux;

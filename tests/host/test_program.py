@@ -48,6 +48,38 @@ def ended(child):
     return child.exitstatus if child.signalstatus is None else -child.signalstatus
 
 
+# ---- the sandbox
+
+def filters(child):
+    """Of each thread: its name, whether it has a filter, and whether it may gain privileges."""
+    task = pathlib.Path(f"/proc/{child.pid}/task")
+    found = {}
+    for t in task.iterdir():
+        f = dict(line.split(":\t", 1) for line in (t / "status").read_text().splitlines())
+        found[f["Name"]] = (f["Seccomp"], f["NoNewPrivs"])
+    return found
+
+
+@pytest.mark.parametrize("engine", ["bt", "interp"])
+def test_every_thread_is_in_the_sandbox(rom, tmp_path, engine):
+    (tmp_path / "d").write_bytes(bytes(65536))
+    c = spawn(rom, "--engine", engine, "--disk", str(tmp_path / "d"))
+    c.expect("ready")
+    f = filters(c)
+    c.send("q")
+    assert ended(c) == 0
+    assert {"lodge", "vcpu0", "disk"} <= set(f) and set(f.values()) == {("2", "1")}
+
+
+def test_no_sandbox(rom):
+    c = spawn(rom, "--engine", "interp", "--sandbox", "off")
+    c.expect("ready")
+    f = filters(c)
+    c.send("q")
+    assert ended(c) == 0
+    assert set(f.values()) == {("0", "0")}
+
+
 # ---- ends
 
 def test_power_off(rom):
