@@ -1,6 +1,7 @@
 /* Reading packs.  pack_open() looks at each reference of each row once; pack_read() then
  * need not. */
 #include "core/pack.h"
+#include "core/place.h"
 #include "core/record.h"
 
 static const u8 strings[] = { PACK_VM_NAME, PACK_VM_KERNEL_NAME, PACK_VM_CMDLINE };
@@ -36,20 +37,28 @@ static bool good_list(const u8 *pack, u64 end, const u8 *ref, u64 row_size, u64 
 	return true;
 }
 
-/* A disk has whole sectors, and at least one. */
+/* A disk has whole sectors, and at least one; or it is somewhere else. */
+static bool good_disk(const u8 *pack, u64 end, u64 length, const u8 *d)
+{
+	u64 n = ld64(d + PACK_DISK_FILE + 8);
+	struct place p;
+
+	if (!good_string(pack, end, d + PACK_DISK_NAME))
+		return false;
+	if (ld32(d + PACK_DISK_FLAGS) & PACK_HOST)
+		return !n && place_parse(&p, (const char *)pack + ld64(d + PACK_DISK_NAME));
+	return n && n % 512 == 0 && good_file(length, d + PACK_DISK_FILE);
+}
+
 static bool good_disks(const u8 *pack, u64 end, u64 length, const u8 *ref)
 {
 	const u8 *d;
 
 	if (!good_list(pack, end, ref, PACK_DISK_ROW, PACK_DISKS, &d))
 		return false;
-	for (u64 i = 0; i < ld64(ref + 8); i++, d += PACK_DISK_ROW) {
-		u64 n = ld64(d + PACK_DISK_FILE + 8);
-
-		if (!n || n % 512 || !good_file(length, d + PACK_DISK_FILE) ||
-		    !good_string(pack, end, d + PACK_DISK_NAME))
+	for (u64 i = 0; i < ld64(ref + 8); i++, d += PACK_DISK_ROW)
+		if (!good_disk(pack, end, length, d))
 			return false;
-	}
 	return true;
 }
 

@@ -9,7 +9,7 @@
 
 #include "core/host.h"
 
-enum { PACK_VERSION = 2, PACK_VMS = 64, PACK_DISKS = 16, PACK_NICS = 8 };
+enum { PACK_VERSION = 3, PACK_VMS = 64, PACK_DISKS = 16, PACK_NICS = 8 };
 #define PACK_MAGIC 0x316b636170646f6cull /* "lodpack1" */
 
 enum { /* the head */
@@ -28,7 +28,8 @@ enum { /* a row; a reference is an offset and a length, 8 bytes each, without a 
 enum { PACK_DISK_FILE = 0, PACK_DISK_NAME = 16, PACK_DISK_FLAGS = 32, PACK_DISK_ROW = 40 };
 enum { PACK_NIC_SWITCH = 0, PACK_NIC_MAC = 16, PACK_NIC_IP = 22, PACK_NIC_ROW = 32 };
 enum { PACK_NO_REBOOT = 1, PACK_TEST_DEVICES = 2, PACK_DEBUGCON = 4 };
-enum { PACK_READONLY = 1, PACK_NVME = 2 };     /* of a disk */
+/* Of a disk.  HOST: it has no file; its name is a place on the machine's own (place.h). */
+enum { PACK_READONLY = 1, PACK_NVME = 2, PACK_HOST = 4 };
 
 struct pack_disk {
 	struct span data;

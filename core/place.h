@@ -10,6 +10,8 @@
 
 #include "core/base.h"
 
+#define PLACE_PREFIX "host:"
+
 enum place_by { PLACE_WHOLE, PLACE_NUMBER, PLACE_STRETCH, PLACE_LABEL, PLACE_GUID };
 struct place {
 	enum place_by by;

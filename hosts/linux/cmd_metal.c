@@ -8,12 +8,13 @@
 
 #include <argp.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_LINE = 256, OPT_ON, OPT_UEFI };
+enum { OPT_LINE = 256, OPT_ON, OPT_UEFI, OPT_DISK };
 
 struct metal {
 	struct pack pack;
@@ -49,6 +50,29 @@ static int set_cpus(struct metal *m, const char *text)
 	return err;
 }
 
+/* FILE[,if=KIND] */
+static int add_disk(struct metal *m, char *text)
+{
+	static const char *const kinds[] = { [BUS_VIRTIO] = "if=virtio", [BUS_NVME] = "if=nvme", [BUS_AHCI] = "if=ahci",
+					    [BUS_IDE] = "if=ide" };
+	struct disc_disk *d = &m->on.disk[m->on.ndisk];
+	char *word = text;
+
+	if (m->on.ndisk == DISC_DISKS)
+		return fail(E_NOSPC, "disk %s: more than %d disks", text, DISC_DISKS);
+	*d = (struct disc_disk){ .file = strsep(&word, ",") };
+	if (access(d->file, R_OK | W_OK))
+		return fail(E_NOENT, "disk %s: %s", d->file, strerror(errno));
+	m->on.ndisk++;
+	for (unsigned i = 0; i < countof(kinds); i++)
+		if (word && !strcmp(word, kinds[i])) {
+			d->bus = (enum disc_bus)i;
+			return 0;
+		}
+	return word ? fail(E_INVAL, "disk %s: unknown word '%s'; there are if=virtio, if=nvme, if=ahci and if=ide", d->file,
+			   word) : 0;
+}
+
 static int add_file(struct metal *m, const char *file)
 {
 	if (m->pack.nvm == PACK_VMS)
@@ -57,7 +81,7 @@ static int add_file(struct metal *m, const char *file)
 	return 0;
 }
 
-static int set(struct metal *m, int key, const char *arg)
+static int set(struct metal *m, int key, char *arg)
 {
 	switch (key) {
 	case 'o': m->out = arg; return 0;
@@ -66,6 +90,7 @@ static int set(struct metal *m, int key, const char *arg)
 	case OPT_LINE: return set_line(m, arg);
 	case OPT_ON: return set_on(m, arg);
 	case OPT_UEFI: m->on.uefi = true; return 0;
+	case OPT_DISK: return add_disk(m, arg);
 	case ARGP_KEY_ARG: return add_file(m, arg);
 	}
 	return ARGP_ERR_UNKNOWN;
@@ -144,6 +169,8 @@ static int run(struct metal *m)
 static const struct argp_option run_words[] = {
 	{ "on", OPT_ON, "qemu|bochs", 0, "the emulator (qemu)", 0 },
 	{ "uefi", OPT_UEFI, NULL, 0, "qemu: start by UEFI (OVMF), not by a BIOS", 0 },
+	{ "disk", OPT_DISK, "FILE[,if=KIND]", 0, "a disk of the machine's own, for host: in definitions: virtio (usual), nvme, ahci "
+	  "or ide; bochs has ide", 0 },
 	{ "memory", 'm', "SIZE", 0, "of the machine (what the machines on it need)", 0 },
 	{ "cpus", 'c', "N", 0, "its processors (2)", 0 },
 	LINE,
@@ -155,6 +182,7 @@ static const char run_doc[] =
 	"only shows it, and Ctrl-C ends it. The exit status is the emulator's.\n\nExamples:\n"
 	"  lodge metal run web.yaml db.yaml\n"
 	"  lodge metal run web.yaml --uefi -m 4G -c 4 --line stay\n"
+	"  lodge metal run web.yaml --disk big.img,if=nvme     (and in web.yaml: disk: host:nvme0/p2)\n"
 	"  lodge metal run small.yaml --on bochs\n";
 
 /* ---- which of them */

@@ -4,6 +4,7 @@
  * shared for reading, exclusive for writing).  disk_do() does one request by
  * preadv, pwritev, fdatasync and fallocate; what is told to be durable is behind
  * an fdatasync that succeeded, and after one that failed nothing ever is again. */
+#include "core/place.h"
 #include "hosts/linux/disk_impl.h"
 #include "hosts/linux/linux.h"
 #include "hosts/linux/sys.h"
@@ -437,7 +438,13 @@ static int init(struct file_disk *d, const char *path, enum disk_way way)
 
 struct disk *disk_open(struct loop *l, const char *path, bool readonly, enum disk_way way)
 {
-	struct file_disk *d = host_alloc(sizeof(*d));
+	struct file_disk *d;
+	if (!strncmp(path, PLACE_PREFIX, strlen(PLACE_PREFIX))) {
+		fail(E_UNSUP, "disk %s: a bare machine's own disk, which only lodge.elf gives out (`lodge metal`); a file "
+			      "that is called so is ./%s", path, path);
+		return NULL;
+	}
+	d = host_alloc(sizeof(*d));
 	if (!d) {
 		fail(E_NOMEM, "disk %s: out of memory", path);
 		return NULL;

@@ -39,11 +39,34 @@ static const char *ovmf(void)
 	return NULL;
 }
 
+/* Its own controller for each, but for the two of IDE that the board has. */
+static unsigned add_disks(const char **argv, unsigned n, const struct disc_machine *m, char words[][2][WORD])
+{
+	static const char *const device[] = {
+		[BUS_VIRTIO] = "virtio-blk-pci,drive=d%u", [BUS_NVME] = "nvme,serial=d%u,drive=d%u",
+		[BUS_AHCI] = "ide-hd,bus=ahci.%u,drive=d%u", [BUS_IDE] = "ide-hd,drive=d%u",
+	};
+	unsigned ahci = 0;
+
+	for (unsigned i = 0; i < m->ndisk; i++) {
+		bool is_ahci = m->disk[i].bus == BUS_AHCI;
+		char *drive = words[i][0], *dev = words[i][1];
+
+		if (is_ahci && !ahci)
+			argv[n++] = "-device", argv[n++] = "ich9-ahci,id=ahci";
+		snprintf(drive, WORD, "if=none,id=d%u,format=raw,file=%s", i, m->disk[i].file);
+		snprintf(dev, WORD, device[m->disk[i].bus], is_ahci ? ahci++ : i, i);
+		argv[n++] = "-drive", argv[n++] = drive;
+		argv[n++] = "-device", argv[n++] = dev;
+	}
+	return n;
+}
+
 static int on_qemu(const char *disc, const struct pack *p, const struct disc_machine *m)
 {
 	static const struct program need = { "qemu-system-x86_64", "qemu-system-x86" };
-	const char *argv[24] = { need.name, "-accel", "tcg", "-cpu", "max,+svm", "-nographic", "-no-reboot", "-boot", "d" };
-	char memory[24], cpus[16], drive[WORD], flash[WORD];
+	const char *argv[24 + 4 * DISC_DISKS + 2] = { need.name, "-accel", "tcg", "-cpu", "max,+svm", "-nographic", "-no-reboot", "-boot", "d" };
+	char memory[24], cpus[16], drive[WORD], flash[WORD], disks[DISC_DISKS][2][WORD];
 	unsigned n = 9;
 
 	if (program_need("metal run", &need, 1))
@@ -58,6 +81,7 @@ static int on_qemu(const char *disc, const struct pack *p, const struct disc_mac
 	argv[n++] = "-m", argv[n++] = memory;
 	argv[n++] = "-smp", argv[n++] = cpus;
 	argv[n++] = "-drive", argv[n++] = drive;
+	n = add_disks(argv, n, m, disks);
 	if (m->uefi) {
 		snprintf(flash, sizeof(flash), "if=pflash,unit=0,format=raw,readonly=on,file=%s", ovmf());
 		argv[n++] = "-drive", argv[n++] = flash;

@@ -9,11 +9,19 @@
 int disc_make(struct pack *, const char *line, const char *to);
 
 enum disc_on { ON_QEMU, ON_BOCHS };
+enum disc_bus { BUS_VIRTIO, BUS_NVME, BUS_AHCI, BUS_IDE };
+enum { DISC_DISKS = 8 };
+struct disc_disk {             /* of the machine's own: an image, on a controller of this kind */
+	const char *file;
+	enum disc_bus bus;
+};
 struct disc_machine {
 	enum disc_on on;
 	bool uefi;
 	u64 memory;            /* bytes; 0: as much as the machines need */
 	unsigned cpus;
+	unsigned ndisk;
+	struct disc_disk disk[DISC_DISKS];
 };
 /* Boots such a disc in an emulator, on this terminal.  The exit status. */
 int disc_boot(const char *disc, const struct pack *, const struct disc_machine *);

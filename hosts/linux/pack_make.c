@@ -10,6 +10,7 @@
 #include "hosts/linux/nic.h"
 #include "hosts/linux/unpack.h"
 
+#include "core/place.h"
 #include "core/record.h"
 
 #include <errno.h>
@@ -133,8 +134,28 @@ static int put_files(struct pack *p, u8 *row, const struct options *o)
 	return err;
 }
 
+/* One of the bare machine's own: what is behind "host:". */
+static int put_place(struct pack *p, u8 *row, const struct opt_disk *d)
+{
+	const char *text = d->file + strlen(PLACE_PREFIX);
+	struct place place;
+	if (!place_parse(&place, text))
+		return fail(E_INVAL, "disk %s: not a place like host:nvme0, host:nvme0/p2, host:ide0@1M+64M, host:label=web "
+				     "or host:guid=...", d->file);
+	return put_string(p, row + PACK_DISK_NAME, text);
+}
+
+static u32 disk_flags(const struct opt_disk *d, bool host)
+{
+	return (d->readonly ? PACK_READONLY : 0) | (d->nvme ? PACK_NVME : 0) | (host ? PACK_HOST : 0);
+}
+
 static int put_disk(struct pack *p, u8 *row, const struct opt_disk *d)
 {
+	bool host = !strncmp(d->file, PLACE_PREFIX, strlen(PLACE_PREFIX));
+	st32(row + PACK_DISK_FLAGS, disk_flags(d, host));
+	if (host)
+		return put_place(p, row, d);
 	struct file image = { 0 };
 	const char *base = strrchr(d->file, '/');
 	int err = file_open(&image, "disk", d->file);
@@ -145,7 +166,6 @@ static int put_disk(struct pack *p, u8 *row, const struct opt_disk *d)
 		err = (d->readonly ? put_shared : put_file)(p, row + PACK_DISK_FILE, image.data);
 	if (!err)
 		err = put_string(p, row + PACK_DISK_NAME, base ? base + 1 : d->file);
-	st32(row + PACK_DISK_FLAGS, (d->readonly ? PACK_READONLY : 0) | (d->nvme ? PACK_NVME : 0));
 	file_close(&image);
 	return err;
 }

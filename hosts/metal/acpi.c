@@ -142,6 +142,13 @@ static void fadt(struct acpi *a, const u8 *t)
 		s5(a, dsdt);
 }
 
+static const u8 *root;         /* RSDP */
+
+const u8 *acpi_table(const char *sig)
+{
+	return find(root, sig);
+}
+
 /* UEFI has no other place for it than what the loader tells. */
 void acpi_init(struct acpi *a, const u8 *rsdp, unsigned n)
 {
@@ -149,6 +156,7 @@ void acpi_init(struct acpi *a, const u8 *rsdp, unsigned n)
 
 	if (n < 20 || !sums(rsdp, 20) || (rsdp[15] >= 2 && n < 36))
 		rsdp = look_for_rsdp();
+	root = rsdp;
 	if ((t = find(rsdp, "APIC")))
 		madt(a, t);
 	if ((t = find(rsdp, "FACP")))

@@ -14,6 +14,7 @@ struct acpi {
 	bool can_sleep;
 };
 void acpi_init(struct acpi *, const u8 *rsdp, unsigned n);  /* n 0: it is looked for */
+const u8 *acpi_table(const char *sig); /* a whole one with a right sum, or NULL; after acpi_init() */
 void acpi_off(const struct acpi *);  /* returns if the machine stays on */
 
 #endif

@@ -4,8 +4,11 @@
  *     one, so no frame is reached by two, and none of the hypervisor's by any.
  *  2. The tables themselves are the hypervisor's frames.
  *  3. What the engine's control blocks and maps let through is what it may (engine's audit).
- *  4. No page of the hypervisor's own tables can be written and executed. */
+ *  4. No page of the hypervisor's own tables can be written and executed.
+ *  5. What a machine has of this one's disks is inside them, and nobody else's unless both
+ *     only read it; and what their controllers reach is the hypervisor's. */
 #include "hosts/metal/check.h"
+#include "hosts/metal/drivers/drive.h"
 #include "hosts/metal/engines.h"
 #include "hosts/metal/frames.h"
 #include "hosts/metal/machine.h"
@@ -90,13 +93,64 @@ static void look_at(struct look *l, struct machine *m)
 	host_unlock(&m->gate);
 }
 
+/* ---- disks */
+
+static bool shared(const struct extent *a, const struct extent *b)
+{
+	if (!a->drive || a->drive != b->drive || (a->readonly && b->readonly))
+		return false;
+	return a->first >= b->first ? a->first - b->first < b->sectors : b->first - a->first < a->sectors;
+}
+
+static void inside(struct look *l, const struct extent *e)
+{
+	u64 all = e->drive ? e->drive->blocks * (e->drive->block / 512) : 0;
+
+	if (!e->drive)
+		return;
+	if (e->first > all || e->sectors > all - e->first)
+		wrong(l, "has a part of a disk that is not on it", e->first);
+	if (frame_owner((u64)e->drive->buffer) != OWNER_LODGE)
+		wrong(l, "a disk reaches a frame that is not the hypervisor's", (u64)e->drive->buffer);
+}
+
+/* Of two machines, or of one with itself.  Under the gates of both. */
+static void compare(struct look *l, struct machine *a, struct machine *b)
+{
+	for (unsigned i = 0; i < a->def.ndisk; i++)
+		for (unsigned k = 0; k < (a == b ? i : b->def.ndisk); k++)
+			if (shared(&a->disk[i].extent, &b->disk[k].extent))
+				wrong(l, "has a part of a disk that another has, too", a->disk[i].extent.first);
+	for (unsigned i = 0; a == b && i < a->def.ndisk; i++)
+		inside(l, &a->disk[i].extent);
+}
+
+/* Who is built keeps what it has until it is not; gates are taken in the order of machines. */
+static void disks(struct look *l)
+{
+	for (unsigned i = 0; i < nmachine; i++) {
+		l->m = machines[i];
+		host_lock(&machines[i]->gate);
+		for (unsigned k = i; k < nmachine; k++) {
+			if (k != i)
+				host_lock(&machines[k]->gate);
+			if (machines[i]->built && machines[k]->built)
+				compare(l, machines[i], machines[k]);
+			if (k != i)
+				host_unlock(&machines[k]->gate);
+		}
+		host_unlock(&machines[i]->gate);
+	}
+	l->m = NULL;
+}
+
 bool check(void)
 {
 	struct look l = { 0 };
 
 	for (unsigned i = 0; i < nmachine && engine(); i++)
 		look_at(&l, machines[i]);
-	l.m = NULL;
+	disks(&l);
 	own(&l, paging_root(), 4, 0);
 	if (l.wrong)
 		say("lodge: check: %llu wrong", (unsigned long long)l.wrong);

@@ -133,6 +133,9 @@ static int plug(struct machine *m)
 
 	for (unsigned i = 0; i < m->def.nnic && !err; i++)
 		err = port_plug(&m->port[i]);
+	for (unsigned i = 0; i < m->def.ndisk && !err; i++)
+		if (m->def.disk[i].flags & PACK_HOST)
+			err = disk_host_open(&m->disk[i]);
 	return err;
 }
 
@@ -141,8 +144,10 @@ static void unplug(struct machine *m)
 {
 	for (unsigned i = 0; i < m->def.nnic; i++)
 		port_unplug(&m->port[i]);
-	for (unsigned i = 0; i < m->def.ndisk; i++)
+	for (unsigned i = 0; i < m->def.ndisk; i++) {
 		m->disk[i].disk.ops->drain(&m->disk[i].disk);
+		disk_host_close(&m->disk[i]);
+	}
 }
 
 static struct cpu *cpu_for(const struct machine *m, unsigned n)
@@ -347,7 +352,10 @@ static void service(void *arg)
 static void add_devices(struct machine *m)
 {
 	for (unsigned i = 0; i < m->def.ndisk; i++)
-		ram_disk_init(&m->disk[i], &m->def.disk[i], &m->works);
+		if (m->def.disk[i].flags & PACK_HOST)
+			disk_host_init(&m->disk[i], &m->def.disk[i], &m->works, m->def.name);
+		else
+			disk_ram_init(&m->disk[i], &m->def.disk[i], &m->works);
 	for (unsigned i = 0; i < m->def.nnic; i++)
 		if (port_init(&m->port[i], &m->def.nic[i], m->def.name, &m->works))
 			m->unfit = true;
@@ -379,6 +387,15 @@ void machines_add(const void *pack, unsigned n)
 		pack_read(pack, i, &def);
 		add(&def);
 	}
+}
+
+bool machines_want_drivers(void)
+{
+	for (unsigned i = 0; i < nmachine; i++)
+		for (unsigned k = 0; k < machines[i]->def.ndisk; k++)
+			if (machines[i]->def.disk[k].flags & PACK_HOST)
+				return true;
+	return false;
 }
 
 void machine_start(struct machine *m)

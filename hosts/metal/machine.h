@@ -8,6 +8,7 @@
 #include "core/pack.h"
 #include "core/pc.h"
 #include "hosts/metal/console.h"
+#include "hosts/metal/disk_host.h"
 #include "hosts/metal/disk_ram.h"
 #include "hosts/metal/switch_port.h"
 #include "hosts/metal/thread.h"
@@ -24,7 +25,7 @@ struct machine {
 	bool start;                    /* asked for; atomic */
 	u32 weight;                    /* of each vCPU's thread, and of works' */
 	struct works works;            /* for its disks and NICs */
-	struct ram_disk disk[PACK_DISKS];
+	struct vm_disk disk[PACK_DISKS];
 	struct port port[PACK_NICS];
 	bool unfit;                    /* said why: it cannot be started */
 	u64 pin;                       /* CPUs it may run on, a bit each; 0: all */
@@ -48,6 +49,7 @@ struct machine {
 extern struct machine *machines[MACHINES];
 extern unsigned nmachine;
 
+bool machines_want_drivers(void);  /* some machine has a disk or a network of this one's own */
 /* Everything in a pack becomes a machine that is OFF. */
 void machines_add(const void *pack, unsigned n);
 /* Any thread, but for the machine's own: */

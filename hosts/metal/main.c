@@ -2,6 +2,7 @@
 #include "hosts/metal/acpi.h"
 #include "hosts/metal/clock.h"
 #include "hosts/metal/cpu.h"
+#include "hosts/metal/drivers/drivers.h"
 #include "hosts/metal/engines.h"
 #include "hosts/metal/machine.h"
 #include "hosts/metal/multiboot.h"
@@ -60,6 +61,8 @@ static void add_modules(void)
 /* The first thread: starts all machines, and switches off when the last one has ended. */
 static void watch(void *arg)
 {
+	if (machines_want_drivers() && engine())
+		drivers_start();
 	for (unsigned i = 0; i < nmachine && engine(); i++)
 		machine_start(machines[i]);
 	while (machines_stay || !machines_idle())

@@ -6,7 +6,7 @@ METAL_CFLAGS := -std=c17 $(OPT) $(WARN) -I. -fno-strict-aliasing -MMD -MP $(FREE
 	-mgeneral-regs-only -fno-pic -fno-pie -mcmodel=small -fcf-protection=none -fno-asynchronous-unwind-tables \
 	$(CFLAGS)
 metal_obj = $(patsubst %,$M/%.o,$(basename $(1)))
-METAL_OBJ := $(call metal_obj,$(call src,core core/x86 core/dev engines engines/svm engines/vmx hosts/metal) \
+METAL_OBJ := $(call metal_obj,$(call src,core core/x86 core/dev engines engines/svm engines/vmx hosts/metal hosts/metal/drivers) \
 	$(wildcard engines/svm/*.S engines/vmx/*.S hosts/metal/*.S))
 
 .PHONY: lodge.elf test-metal bench-metal need-metal

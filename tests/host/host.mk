@@ -10,7 +10,7 @@ $B/tests/host/test_%: $B/tests/host/test_%.o $B/libhost.a $(LIBS)
 
 # parts of the other place that need none
 $B/tests/host/test_switch_rules: $B/hosts/metal/switch_rules.o
-$B/tests/host/test_metal_parts: $(patsubst %,$B/hosts/metal/%.o,switch_port switch_rules disk_ram)
+$B/tests/host/test_metal_parts: $(patsubst %,$B/hosts/metal/%.o,switch_port switch_rules disk_queue disk_ram)
 
 .PHONY: host-tests
 host-tests: $(HOST_TEST_BIN)

@@ -204,7 +204,7 @@ static void test_unplugged(void **state)
 
 enum { SECTORS = 16 };
 static u8 image[SECTORS * 512];
-static struct ram_disk disk;
+static struct vm_disk disk;
 static unsigned ndone;
 
 static void done(struct disk_req *r) { ndone++; }
@@ -224,7 +224,7 @@ static int request(enum disk_op op, u64 sector, u64 n, u8 *data)
 
 static void open_disk(u32 flags)
 {
-	ram_disk_init(&disk, &(struct pack_disk){ { image, sizeof(image) }, "d.img", flags }, NULL);
+	disk_ram_init(&disk, &(struct pack_disk){ { image, sizeof(image) }, "d.img", flags }, NULL);
 }
 
 static void test_disk(void **state)

@@ -29,6 +29,8 @@ MUTANTS = {
 }
 
 
+DISK_MUTANT = ("hosts/metal/disk_host.c", "a->first < b->first + b->sectors", "a->first > b->first + b->sectors",
+               "has a part of a disk that another has, too")
 # On VT-x a start takes long: one mistake that only VMREAD shows.  tests/unit/test_vmx_audit.c has the others
 VMX_MUTANT = ("engines/vmx/feature.c", "CPU_HLT | CPU_MWAIT |", "CPU_HLT |", "an instruction or event that does not exit")
 
@@ -75,6 +77,18 @@ def mutant(copy, file, good, bad, run):
 def test_mutant(name, copy, two):
     file, good, bad, words = MUTANTS[name]
     said = mutant(copy, file, good, bad, lambda image: qemu(two, line="check", image=image, timeout=20, dies=True))
+    assert words in said, said
+
+
+def test_mutant_of_disks(copy, tmp_path):
+    """Two get the same disk to write to."""
+    (tmp_path / "d").write_bytes(bytes(1 << 20))
+    guests = [definition(tmp_path, n, TOP / "build/guest/board.elf", append="cpus=1", test_devices="true", no_reboot="true",
+                         disk="host:virtio0") for n in ("web", "db")]
+    options = ("-drive", f"if=none,id=d,format=raw,file={tmp_path}/d", "-device", "virtio-blk-pci,drive=d")
+    file, good, bad, words = DISK_MUTANT
+    said = mutant(copy, file, good, bad, lambda image: qemu(pack(tmp_path, *guests), line="check", image=image, timeout=20,
+                                                            dies=True, options=options))
     assert words in said, said
 
 

@@ -135,6 +135,28 @@ static void test_references(void **x)
 	refused("makes no sense");
 }
 
+/* A disk of the machine's own has a place, and no bytes. */
+static void test_place(void **x)
+{
+	struct pack_vm v;
+	unsigned n;
+
+	st32(pack + DISK + PACK_DISK_FLAGS, PACK_HOST);
+	seal();
+	refused("makes no sense");
+	put_string(DISK + PACK_DISK_NAME, 18, "ide0");
+	seal();
+	refused("makes no sense");
+	st64(pack + DISK + PACK_DISK_FILE + 8, 0);
+	seal();
+	assert_int_equal(pack_open("p", pack, LENGTH, &n), 0);
+	pack_read(pack, 0, &v);
+	assert_true(v.ndisk == 1 && v.disk[0].flags == PACK_HOST && !v.disk[0].data.p);
+	put_string(DISK + PACK_DISK_NAME, 18, "ide0/");
+	seal();
+	refused("makes no sense");
+}
+
 /* What is inside the pack and still makes no sense. */
 static void test_values(void **x)
 {
@@ -159,6 +181,7 @@ int main(void)
 		cmocka_unit_test_setup(test_damage, make),
 		cmocka_unit_test_setup(test_references, make),
 		cmocka_unit_test_setup(test_values, make),
+		cmocka_unit_test_setup(test_place, make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,90 @@
+#include "hosts/metal/disk_queue.h"
+
+enum { SECTOR = 512 };
+
+static struct vm_disk *of(struct disk *d) { return container_of(d, struct vm_disk, disk); }
+
+static int judge(const struct vm_disk *d, const struct disk_req *r)
+{
+	if (r->op == DISK_FLUSH)
+		return 0;
+	if (r->sector > d->disk.sectors || r->nsector > d->disk.sectors - r->sector)
+		return E_INVAL;
+	return r->op != DISK_READ && d->disk.readonly ? E_PERM : 0;
+}
+
+static int perform(struct vm_disk *d, const struct disk_req *r)
+{
+	int err = judge(d, r);
+
+	return err ? err : d->perform(d, r);
+}
+
+static struct disk_req *take(struct vm_disk *d)
+{
+	struct disk_req *r;
+
+	host_lock(&d->lock);
+	r = d->first;
+	if (r)
+		d->first = r->next;
+	host_unlock(&d->lock);
+	return r;
+}
+
+static void run(struct work *w)
+{
+	struct vm_disk *d = container_of(w, struct vm_disk, work);
+	struct disk_req *r = take(d);
+
+	if (!r)
+		return;
+	r->err = perform(d, r);
+	d->read += !r->err && r->op == DISK_READ ? r->nsector * SECTOR : 0;
+	d->written += !r->err && r->op == DISK_WRITE ? r->nsector * SECTOR : 0;
+	r->done(r);
+	host_lock(&d->lock);
+	d->busy--;
+	host_unlock(&d->lock);
+	work_start(w);     /* others may have something to do, too */
+}
+
+static void submit(struct disk *disk, struct disk_req *r)
+{
+	struct vm_disk *d = of(disk);
+
+	r->next = NULL;
+	host_lock(&d->lock);
+	*(d->first ? &d->last->next : &d->first) = r;
+	d->last = r;
+	d->busy++;
+	host_unlock(&d->lock);
+	work_start(&d->work);
+}
+
+static unsigned busy(struct vm_disk *d)
+{
+	unsigned n;
+
+	host_lock(&d->lock);
+	n = d->busy;
+	host_unlock(&d->lock);
+	return n;
+}
+
+static void drain(struct disk *disk)
+{
+	while (busy(of(disk)))
+		thread_sleep(host_now() + SEC / 10000);
+}
+
+void disk_queue_init(struct vm_disk *d, const struct pack_disk *p, struct works *w)
+{
+	static const struct disk_ops ops = { .submit = submit, .drain = drain };
+
+	*d = (struct vm_disk){
+		.disk = { .ops = &ops, .name = p->name, .block = SECTOR, .readonly = p->flags & PACK_READONLY },
+	};
+	host_lock_init(&d->lock);
+	work_init(&d->work, w, run);
+}

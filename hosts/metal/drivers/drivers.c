@@ -1,0 +1,47 @@
+#include "hosts/metal/drivers/drivers.h"
+#include "hosts/metal/drivers/slot.h"
+#include "hosts/metal/drivers/vport.h"
+#include "hosts/metal/words.h"
+
+static bool is_virtio_blk(const struct slot *s) { return vport_is(s, VIRTIO_BLK); }
+
+static const struct {
+	const char *name;
+	bool (*is)(const struct slot *);
+	int (*start)(const struct slot *);
+} kinds[] = {
+	{ "virtio disk", is_virtio_blk, virtio_blk_start },
+};
+
+static void start(const struct slot *s)
+{
+	for (unsigned i = 0; i < countof(kinds); i++) {
+		if (!kinds[i].is(s))
+			continue;
+		if (kinds[i].start(s)) {
+			slot_quiet(s);
+			say("lodge: %s at %02x:%02x.%x: cannot be used", kinds[i].name, s->place >> 8,
+			    s->place >> 3 & 31u, s->place & 7u);
+		}
+		return;
+	}
+}
+
+static void tell(void)
+{
+	if (!drives)
+		say("lodge: no disks found");
+	for (const struct drive *d = drives; d; d = d->next)
+		say("lodge: disk %s: %llu MiB%s", d->name, (unsigned long long)(d->blocks * d->block / MiB),
+		    d->readonly ? ", can only be read" : "");
+}
+
+void drivers_start(void)
+{
+	static struct slot list[SLOTS];
+	unsigned n = slots_find(list);
+
+	for (unsigned i = 0; i < n; i++)
+		start(&list[i]);
+	tell();
+}
