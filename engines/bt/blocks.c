@@ -310,7 +310,7 @@ static struct block64 *make(struct vcpu *v, u64 rip, const u8 *host, gpa a, u8 k
 	if (!room_for_one(t))
 		blocks_drop(v);
 	b = (struct block64 *)(void *)(t->arena + t->arena_used);
-	*b = (struct block64){.rip = rip, .host = host, .key = key, .super = v->emul.cpl != 3,
+	*b = (struct block64){.rip = rip, .host = host, .key = key, .super = v->emul.cpl != 3, .mode = flat_mode(v),
 			      .page = code_page(t, page, true)};
 	memcpy(b->bytes, host, room);
 	translate(v, b, room, hint);
@@ -339,6 +339,7 @@ struct block64 *block_get(struct vcpu *v, u8 hint)
 {
 	struct bt *t = bt_of(v);
 	u64 rip = v->x86.rip;
+	u8 mode = flat_mode(v);
 	gpa a;
 	const u8 *host = canonical(rip) ? code_host(v, rip, &a) : NULL;
 
@@ -346,7 +347,7 @@ struct block64 *block_get(struct vcpu *v, u8 hint)
 		return NULL;
 	for (struct block64 *b = *chain(t, host, rip); b; b = b->next) {
 		if (b->host != host || b->rip != rip || (b->key != KEY_ANY && b->key != t->key) ||
-		    b->super != (v->emul.cpl != 3))
+		    b->super != (v->emul.cpl != 3) || b->mode != mode)
 			continue;
 		if (good(v, b, a))
 			return b;

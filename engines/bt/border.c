@@ -127,11 +127,12 @@ void tr_entries(struct tr *r, bool live)
 /* LEA RSP, [RSP + n] */
 void tr_move_rsp(struct code *c, s32 n)
 {
+	put_rex(c, !c->narrow, 0, 0);
 	if (n == (s8)n) {
-		PUT(c, 0x48, 0x8d, 0x64, 0x24, (u8)n);
+		PUT(c, 0x8d, 0x64, 0x24, (u8)n);
 		return;
 	}
-	PUT(c, 0x48, 0x8d, 0xa4, 0x24);
+	PUT(c, 0x8d, 0xa4, 0x24);
 	put32(c, (u32)n);
 }
 
@@ -143,7 +144,7 @@ static void table_tail(struct tr *r, const struct plan *p, s32 pop)
 	if (!p)
 		tr_later(r, at, LATE_MISS, 0, 0);
 	else
-		tr_later(r, at, LATE_SITE, (unsigned)(p - r->plan), p->kind == K_CALL_RM ? 8 : 0);
+		tr_later(r, at, LATE_SITE, (unsigned)(p - r->plan), p->kind == K_CALL_RM ? ptr_size(c) : 0);
 	if (pop)
 		tr_move_rsp(c, pop);
 	if (r->b->pair == HOME) {
@@ -178,6 +179,8 @@ void tr_exit_to(struct tr *r, u64 rip)
 	struct code *c = &r->c;
 	struct out *o;
 
+	if (c->narrow)
+		rip = (u32)rip;
 	if ((rip ^ r->b->rip) >> 12) {
 		tr_need_stash(r);
 		mov_imm(c, r->s.a, rip);
@@ -193,6 +196,8 @@ void tr_exit_jcc(struct tr *r, const struct plan *p, u64 next)
 	u64 rip = next + p->i.imm;
 	struct code *c = &r->c;
 
+	if (c->narrow)
+		rip = (u32)rip;
 	tr_need_host(r);
 	if ((rip ^ r->b->rip) >> 12) {
 		tr_later(r, jcc(c, p->i.op & 15, 0), LATE_TABLE, r->stash, rip);

@@ -62,7 +62,7 @@ void bt_look(struct vcpu *v)
 
 static bool quiet(const struct vcpu *v, const struct bt *t)
 {
-	return !__atomic_load_n(&t->interp.kick, __ATOMIC_RELAXED) && v->emul.long64 &&
+	return !__atomic_load_n(&t->interp.kick, __ATOMIC_RELAXED) && flat_mode(v) != FLAT_NONE &&
 	       !v->x86.shadow && !debug_armed(v) && !(v->nmi && emul_can_nmi(v)) &&
 	       !(v->irq >= 0 && emul_can_irq(v));
 }
@@ -92,6 +92,15 @@ static struct block64 *next_block(struct vcpu *v, u8 hint)
 	return b;
 }
 
+/* A table is of code of one mode; a program, or a kernel, hardly ever has two. */
+static void table_for(struct bt *t, unsigned table, u8 mode)
+{
+	if (likely(t->table_mode[table] == mode))
+		return;
+	t->table_mode[table] = mode;
+	targets_clear(t, table);
+}
+
 /* An instruction that lies across two pages is no block's: the interpreter's part has it. */
 static const u8 *go_on(struct vcpu *v, u8 hint)
 {
@@ -105,6 +114,7 @@ static const u8 *go_on(struct vcpu *v, u8 hint)
 		if ((d != DONE_NEXT && d != DONE_BRANCH) || !ready(v, t))
 			return leave(v, d == DONE_NEXT ? DONE_BRANCH : d);
 		table = v->emul.cpl == 3 ? 1 + tlb_context(v) : 0;
+		table_for(t, table, flat_mode(v));
 		at = target_get(t, table, v->x86.rip);
 		if (at)
 			break;
@@ -135,17 +145,17 @@ const u8 *bt_site(struct vcpu *v)
 
 	t->slow++;
 	if (!s->decoded) {
-		decode(&again, MODE_64, b->bytes + s->off, b->len - s->off);
+		decode(&again, block_mode(b), b->bytes + s->off, b->len - s->off);
 		i = &again;
 	}
 	flags_in(v);
 	e->start = rip;
-	v->x86.rip = rip + i->len;
+	v->x86.rip = b->mode ? (u32)(rip + i->len) : rip + i->len;
 	if (unlikely(s->slotted && slot_missed(v, s, b)))
 		block_forget(t, (struct block64 *)(void *)(t->arena + s->block));
 	d = i->exec(v, i);
 	e->retired++;
-	if (likely(d == DONE_NEXT && !e->leave && t->key == vector_key(v))) {
+	if (likely(d == DONE_NEXT && !e->leave && t->key == vector_key(v) && b->mode == flat_mode(v))) {
 		enter(v);
 		if (!b->vector)
 			return t->rx + site_resume(s);
@@ -206,6 +216,12 @@ static enum done walk(struct vcpu *v, struct bt *t)
 	return t->done;
 }
 
+/* Segments that are not flat soon are, mostly: they are looked at again after each block. */
+static enum done elsewhere(struct vcpu *v, struct bt *t)
+{
+	return v->emul.mode == MODE_32 ? interp_one(v, &t->interp) : interp_walk(v, &t->interp);
+}
+
 static void run(struct vcpu *v, struct exit *x)
 {
 	struct bt *t = bt_of(v);
@@ -224,7 +240,7 @@ static void run(struct vcpu *v, struct exit *x)
 		if (v->x86.shadow)
 			out = interp_why(interp_one(v, &t->interp));
 		else
-			out = interp_why(v->emul.long64 ? walk(v, t) : interp_walk(v, &t->interp));
+			out = interp_why(flat_mode(v) != FLAT_NONE ? walk(v, t) : elsewhere(v, t));
 	} while (out == INTERP_GO_ON);
 	x->why = (enum exit_why)out;
 }

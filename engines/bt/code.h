@@ -7,6 +7,7 @@
 struct code {
 	struct bt *t;
 	u8 *p;                 /* in rw */
+	bool narrow;           /* for 32-bit code: its stack, its pointers */
 };
 
 static inline u32 here(const struct code *c) { return (u32)(c->p - c->t->rw); }
@@ -42,6 +43,12 @@ static inline void gs32(struct code *c, unsigned op, unsigned reg, u32 at)
 	PUT(c, (u8)op, (u8)(4 | (reg & 7) << 3), 0x25);
 	put32(c, at);
 }
+/* By the size of the guest's pointers */
+static inline void gs_ptr(struct code *c, unsigned op, unsigned reg, u32 at)
+{
+	(c->narrow ? gs32 : gs64)(c, op, reg, at);
+}
+static inline unsigned ptr_size(const struct code *c) { return c->narrow ? 4 : 8; }
 static inline void get_reg(struct code *c, unsigned r) { gs64(c, 0x8b, r, REG_AT(r)); }
 static inline void put_reg(struct code *c, unsigned r) { gs64(c, 0x89, r, REG_AT(r)); }
 /* MOV d, s */
@@ -90,6 +97,17 @@ static inline void mem64(struct code *c, unsigned op, unsigned reg, unsigned bas
 	put_rex(c, 1, reg, base);
 	put8(c, op);
 	put_modrm(c, reg, base, disp);
+}
+static inline void mem_ptr(struct code *c, unsigned op, unsigned reg, unsigned base, int disp)
+{
+	put_rex(c, !c->narrow, reg, base);
+	put8(c, op);
+	put_modrm(c, reg, base, disp);
+}
+static inline void mov_ptr(struct code *c, unsigned d, unsigned s)
+{
+	put_rex(c, !c->narrow, s, d);
+	PUT(c, 0x89, (u8)(0xc0 | (s & 7) << 3 | (d & 7)));
 }
 /* op r/m64, imm32 of group 1 */
 static inline void alu_imm(struct code *c, unsigned w, unsigned op, unsigned r, u32 imm)

@@ -159,7 +159,7 @@ static void say_insns(const struct block64 *b)
 	for (unsigned at = 0; at < b->len; at += i.len) {
 		char line[64] = "";
 
-		if (decode(&i, MODE_64, b->bytes + at, b->len - at))
+		if (decode(&i, block_mode(b), b->bytes + at, b->len - at))
 			return;
 		for (unsigned m = 0; m < i.len; m++)
 			fmt(line + 3 * m, sizeof(line) - 3 * m, "%02x ", b->bytes[at + m]);

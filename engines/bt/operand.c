@@ -15,6 +15,12 @@ static void put_sib(struct code *c, const struct insn *i, unsigned reg)
 		put32(c, (u32)i->disp);
 }
 
+static void end_of_segment(struct tr *r, const struct plan *p, unsigned a)
+{
+	alu_imm(&r->c, 0, 7, a, -(u32)(p->size ? p->size : ptr_size(&r->c)));
+	tr_or_core(r, p, CC_A);
+}
+
 void tr_address(struct tr *r, const struct plan *p, unsigned to)
 {
 	const struct insn *i = &p->i;
@@ -35,7 +41,9 @@ void tr_address(struct tr *r, const struct plan *p, unsigned to)
 	}
 	if (i->seg == FS || i->seg == GS) {
 		tr_spoil(r, p);
-		gs64(c, 0x03, to, (u32)offsetof(struct vcpu, x86.seg[0].base) +
+		if (c->narrow) /* the end of the segment; of a flat one nothing ends there */
+			end_of_segment(r, p, to);
+		gs_ptr(c, 0x03, to, (u32)offsetof(struct vcpu, x86.seg[0].base) +
 				  (u32)sizeof(struct seg) * i->seg);
 	}
 }
@@ -139,9 +147,7 @@ void tr_put_insn(struct tr *r, const struct plan *p, unsigned base)
 
 void tr_stack(struct tr *r, const struct plan *p, int disp, bool write)
 {
-	put_rex(&r->c, 1, r->s.a, RSP);
-	put8(&r->c, 0x8d);
-	put_modrm(&r->c, r->s.a, RSP, disp);
+	mem_ptr(&r->c, 0x8d, r->s.a, RSP, disp); /* LEA */
 	tr_spoil(r, p);
-	tr_check(r, p, 8, write, RSP);
+	tr_check(r, p, ptr_size(&r->c), write, RSP);
 }

@@ -86,6 +86,7 @@ struct block64 {
 	u8 vector;             /* what W_VECTOR must be in it, at least */
 	bool live;             /* it reads flags of before */
 	bool super;            /* runs at CPL 0 to 2, and uses the supervisor's slots */
+	u8 mode;               /* flat_mode() where it runs */
 	u8 bytes[];
 };
 
@@ -138,6 +139,7 @@ struct bt {
 	struct target *table[TABLES];
 	u32 nfilled[TABLES];
 	u16 *filled[TABLES];       /* indices of those in use */
+	u8 table_mode[TABLES];     /* flat_mode() of the blocks there */
 	/* NULL, or: the block may not go on with this one, unless it is its first */
 	bool (*cut)(struct shadow *, const struct plan *, bool first);
 	struct shadow *shadow;     /* shadow.c's own */
@@ -154,6 +156,13 @@ static inline u32 ref(const struct bt *t, const void *p) /* 0: none */
 /* vector.c: which vector instructions can be translated in the present state */
 enum { KEY_SSE = 1, KEY_AVX = 2, KEY_X87 = 8, KEY_ANY = 4 };
 u8 vector_key(const struct vcpu *);
+
+/* flat.c: what code can be translated in the present state: 64-bit, or 32-bit in flat segments,
+ * and then whether FS and GS are like these, but for their bases */
+enum { FLAT_64 = 0, FLAT_32 = 1, FLAT_FS = 2, FLAT_GS = 4, FLAT_NONE = 8 };
+u8 flat_mode_32(const struct vcpu *);
+static inline u8 flat_mode(const struct vcpu *v) { return likely(v->emul.long64) ? FLAT_64 : flat_mode_32(v); }
+static inline enum mode block_mode(const struct block64 *b) { return b->mode ? MODE_32 : MODE_64; }
 
 /* thunk.c */
 void thunks_make(struct vcpu *);

@@ -6,6 +6,7 @@
 #include "core/x86/native.h"
 #include "core/x86/ops.h"
 #include "core/x86/sys.h"
+#include "engines/bt/parts.h"
 #include "engines/bt/scan.h"
 
 enum {
@@ -82,7 +83,10 @@ static void row(struct plan *p, unsigned x)
 	p->used |= (u16)((x & A ? 1 << RAX : 0) | (x & D ? 1 << RDX : 0) | (x & C ? 1 << RCX : 0));
 }
 
-static void group(struct plan *p)
+/* The size of pointers, of what is pushed and popped. */
+static unsigned pointer(const struct vcpu *v) { return v->emul.mode == MODE_64 ? 8 : 4; }
+
+static void group(const struct vcpu *v, struct plan *p)
 {
 	static const u16 grp3[8] = {YES | R | KL, YES | R | KL, YES | W, YES | W | KL,
 				    YES | R | A | D | KL, YES | R | A | D | KL};
@@ -96,15 +100,17 @@ static void group(struct plan *p)
 		row(p, grp3[ext] ? grp3[ext] | EXT : 0);
 	else if (ext < 2)
 		row(p, YES | W | PART | EXT);
+	else if (p->i.osize != pointer(v))
+		return;
 	else if (ext == 2)
 		p->kind = K_CALL_RM;
 	else if (ext == 4)
 		p->kind = K_JMP_RM;
-	else if (ext == 6 && p->i.osize == 8)
+	else if (ext == 6)
 		p->kind = p->i.flags & INSN_MEM ? K_PUSH_MEM : K_PUSH;
 }
 
-static void flow(struct plan *p)
+static void flow(const struct vcpu *v, struct plan *p)
 {
 	const struct insn *i = &p->i;
 	unsigned op = i->op;
@@ -123,29 +129,58 @@ static void flow(struct plan *p)
 		p->kind = K_JMP;
 	else if (op == 0xc2 || op == 0xc3)
 		p->kind = K_RET;
-	if (p->kind && i->osize != 8)
+	if (p->kind && i->osize != pointer(v))
 		p->kind = K_SITE;
 }
 
-static void plan_1b(struct plan *p)
+/* An absolute address without modrm becomes one with. */
+static void moffs(struct plan *p)
+{
+	bool store = p->i.op & 2;
+
+	p->i.op = (u8)((store ? 0x88 : 0x8a) | (p->i.op & 1));
+	p->i.flags |= INSN_MEM;
+	p->i.base = p->i.index = REG_NONE;
+	p->i.disp = (s32)p->i.imm;
+	p->i.modrm = p->i.imm_len = 0;
+	row(p, YES | A | (store ? W : R));
+}
+
+/* What has another meaning in 64-bit code, or none; true: it is all said. */
+static bool plan_1b_32(struct plan *p)
+{
+	unsigned op = p->i.op;
+
+	if (op >= 0xa0 && op < 0xa4)
+		moffs(p);
+	else if (op >= 0x40 && op < 0x50)
+		row(p, YES | PART);
+	else
+		return op == 0x63 || op == 0x82;
+	return true;
+}
+
+static void plan_1b(const struct vcpu *v, struct plan *p)
 {
 	const struct insn *i = &p->i;
 	unsigned op = i->op;
 
+	if (v->emul.mode != MODE_64 && plan_1b_32(p))
+		return;
 	if (op == 0x8d)
-		p->kind = i->osize == 2 && i->base == REG_RIP ? K_SITE : K_LEA;
+		p->kind = i->osize == 2 && i->base >= REG_NONE ? K_SITE : K_LEA;
 	else if (i->exec == op_cli || i->exec == op_sti)
 		p->kind = op == 0xfa ? K_CLI : K_STI;
-	else if (i->exec == op_pushf && i->osize == 8)
+	else if (i->exec == op_pushf && i->osize == pointer(v))
 		p->kind = K_PUSHF, p->reads = true;
 	else if (i->exec == op_mov_from_seg)
 		p->kind = i->flags & INSN_MEM || i->osize == 2 || (i->reg & 7) > GS ? K_SITE : K_MOV_SEG;
 	else if ((op >= 0x80 && op < 0x84) || op == 0xf6 || op == 0xf7 || op >= 0xfe)
-		group(p);
+		group(v, p);
 	else if (one_byte[op])
 		row(p, one_byte[op]);
 	else
-		flow(p);
+		flow(v, p);
 }
 
 /* CMPXCHG8B, CMPXCHG16B */
@@ -163,13 +198,14 @@ static void plan_0f(const struct vcpu *v, struct plan *p)
 	unsigned op = i->op;
 
 	if (op >= 0x80 && op < 0x90)
-		p->kind = K_JCC, p->reads = true;
+		p->kind = i->osize == pointer(v) ? K_JCC : K_SITE, p->reads = true;
 	else if (op == 0x01)
 		p->kind = i->modrm == 0xf8 ? K_SWAPGS : i->modrm == 0xcb ? K_STAC :
 			  i->modrm == 0xca ? K_CLAC : K_SITE;
 	else if (i->exec == op_cmpxchg8b && (i->osize == 4 || cpuid_has(v, FEAT_CX16)))
 		pair(p);
-	else if ((op & 0xe7) == 0xa3 && i->flags & INSN_MEM && i->osize >= 4)
+	else if ((op & 0xe7) == 0xa3 && i->flags & INSN_MEM && i->osize >= 4 &&
+		 (v->emul.mode == MODE_64 || i->seg < FS))
 		p->kind = K_BIT, p->reads = true, p->write = op != 0xa3, p->size = i->osize;
 	else if (op == 0xba)
 		row(p, YES | PART | ((i->modrm >> 3 & 7) == 4 ? R : W));
@@ -217,12 +253,25 @@ static void plan_0f38(const struct vcpu *v, struct plan *p)
 	}
 }
 
+/* Of 32-bit code: is this the core's whatever it is?  VEX has other rules there; 16-bit addresses, and
+ * segments that may not be flat. */
+static bool core_32(const struct vcpu *v, const struct insn *i)
+{
+	u8 mode = flat_mode(v);
+	bool segment = i->seg == DS || i->seg == SS || (i->seg == FS && mode & FLAT_FS) || (i->seg == GS && mode & FLAT_GS);
+	bool moffs = i->map == MAP_1B && (i->op & 0xfc) == 0xa0, lea = i->map == MAP_1B && i->op == 0x8d;
+	bool memory = (moffs || i->flags & INSN_MEM) && i->exec != op_nop;
+
+	return i->flags & INSN_VEX || (i->map == MAP_0F && i->op == 0x01) || (memory && i->asize == 2) ||
+	       (memory && !lea && !segment);
+}
+
 void scan(const struct vcpu *v, struct plan *p)
 {
 	exec_fn *f = p->i.exec;
 
 	p->kind = K_SITE;
-	if (f == op_ud || f == op_too_long)
+	if (f == op_ud || f == op_too_long || (v->emul.mode != MODE_64 && core_32(v, &p->i)))
 		goto out;
 	if (f == op_nop)
 		p->kind = K_NOTHING;
@@ -233,7 +282,7 @@ void scan(const struct vcpu *v, struct plan *p)
 	else if (p->i.flags & INSN_VEX)
 		plan_vex(v, p);
 	else if (p->i.map == MAP_1B)
-		plan_1b(p);
+		plan_1b(v, p);
 	else if (p->i.map == MAP_0F)
 		plan_0f(v, p);
 	else if (p->i.map == MAP_0F38)

@@ -298,7 +298,7 @@ static void decode_all(struct shadow *s, const struct block64 *b)
 	unsigned at = 0;
 
 	for (unsigned k = 0; k < b->n; at += s->insn[k++].len)
-		decode(&s->insn[k], MODE_64, b->bytes + at, b->len - at);
+		decode(&s->insn[k], block_mode(b), b->bytes + at, b->len - at);
 }
 
 /* Has the block at rip come by often enough to be let go this time? */
@@ -369,7 +369,7 @@ static void run(struct vcpu *v, struct exit *x)
 		if (v->x86.shadow)
 			out = interp_why(interp_one(v, p));
 		else
-			out = interp_why(v->emul.long64 ? block(v, s) : interp_walk(v, p));
+			out = interp_why(flat_mode(v) != FLAT_NONE ? block(v, s) : interp_walk(v, p));
 	} while (out == INTERP_GO_ON && !s->differed);
 	x->why = s->differed ? EXIT_FAIL : (enum exit_why)out;
 }

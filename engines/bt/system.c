@@ -108,16 +108,16 @@ static void pushf(struct tr *r, const struct plan *p)
 	struct code *c = &r->c;
 	unsigned t = r->s.b;
 
-	tr_stack(r, p, -8, true);
+	tr_stack(r, p, -(int)ptr_size(c), true);
 	gs64(c, 0x8b, t, RFLAGS_AT);
-	mem64(c, 0x89, t, r->s.a, 0);
+	mem_ptr(c, 0x89, t, r->s.a, 0);
 	gs_movzx(c, 0xb6, t, WORD_AT(W_STASH) + 1);
 	or_to_slot(r);
 	gs_movzx(c, 0xb6, t, WORD_AT(W_STASH));
 	put_rex(c, 0, 0, t);
 	PUT(c, 0xc1, (u8)(0xe0 | (t & 7)), 11);      /* SHL t, 11: OF */
 	or_to_slot(r);
-	tr_move_rsp(c, -8);
+	tr_move_rsp(c, -(s32)ptr_size(c));
 }
 
 static void mov_seg(struct tr *r, const struct plan *p)

@@ -44,7 +44,7 @@ void thunks_make(struct vcpu *v)
 {
 	struct bt *t = bt_of(v);
 	bool avx = cpuid_has(v, FEAT_AVX);
-	struct code c = {t, t->rw};
+	struct code c = {t, t->rw, false};
 	u32 load;
 
 	t->enter = from_c(&c, &load);

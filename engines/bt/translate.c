@@ -31,7 +31,7 @@ static void read_block(struct tr *r, unsigned room, u8 hint)
 		struct plan *p = &r->plan[r->n];
 
 		*p = (struct plan){.off = (u8)len};
-		if (len > BLOCK_READ - 16 || decode(&p->i, MODE_64, b->bytes + len, room - len))
+		if (len > BLOCK_READ - 16 || decode(&p->i, block_mode(b), b->bytes + len, room - len))
 			break;
 		scan(r->v, p);
 		if (r->c.t->cut && r->c.t->cut(r->c.t->shadow, p, !r->n) && r->n)
@@ -92,9 +92,20 @@ static bool liveness(struct tr *r)
 
 /* ---- kinds */
 
-static void copy(struct tr *r, const struct plan *p)
+/* INC and DEC of one byte are prefixes in 64-bit code. */
+static void as_it_stands(struct tr *r, const struct plan *p)
 {
 	const u8 *bytes = r->b->bytes + p->off;
+	bool short_inc = r->c.narrow && p->i.map == MAP_1B && (p->i.op & 0xf0) == 0x40;
+
+	for (unsigned n = 0; n + short_inc < p->i.len; n++)
+		put8(&r->c, bytes[n]);
+	if (short_inc)
+		PUT(&r->c, 0xff, (u8)(0xc0 | (p->i.op & 15)));
+}
+
+static void copy(struct tr *r, const struct plan *p)
+{
 	bool mem = p->i.flags & INSN_MEM;
 
 	if (mem) {
@@ -107,33 +118,34 @@ static void copy(struct tr *r, const struct plan *p)
 	if (mem)
 		tr_put_insn(r, p, r->s.a);
 	else
-		for (unsigned n = 0; n < p->i.len; n++)
-			put8(&r->c, bytes[n]);
+		as_it_stands(r, p);
 	if (p->kills || (p->reads && r->host))
 		tr_flags_written(r);
 }
 
 static void lea(struct tr *r, const struct plan *p)
 {
-	const u8 *bytes = r->b->bytes + p->off;
-
+	if (r->c.narrow && p->i.base == REG_NONE && p->i.index == REG_NONE) {
+		mov_imm(&r->c, p->i.reg, (u32)p->i.disp);
+		return;
+	}
 	if (p->i.base == REG_RIP) {
 		u64 a = r->b->rip + p->off + p->i.len + (u64)(s64)p->i.disp;
 
 		mov_imm(&r->c, p->i.reg, p->i.osize == 8 && p->i.asize == 8 ? a : (u32)a);
 		return;
 	}
-	for (unsigned n = 0; n < p->i.len; n++)
-		put8(&r->c, bytes[n]);
+	as_it_stands(r, p);
 }
 
 static void push_imm(struct tr *r, const struct plan *p, u64 x)
 {
 	struct code *c = &r->c;
+	int n = (int)ptr_size(c);
 
-	tr_stack(r, p, -8, true);
-	if (fits32(x)) {
-		put_rex(c, 1, 0, r->s.a);
+	tr_stack(r, p, -n, true);
+	if (c->narrow || fits32(x)) {
+		put_rex(c, !c->narrow, 0, r->s.a);
 		put8(c, 0xc7);
 		put_modrm(c, 0, r->s.a, 0);
 		put32(c, (u32)x);
@@ -141,14 +153,16 @@ static void push_imm(struct tr *r, const struct plan *p, u64 x)
 		mov_imm(c, r->s.b, x);
 		mem64(c, 0x89, r->s.b, r->s.a, 0);
 	}
-	tr_move_rsp(c, -8);
+	tr_move_rsp(c, -n);
 }
 
 static void push(struct tr *r, const struct plan *p)
 {
-	tr_stack(r, p, -8, true);
-	mem64(&r->c, 0x89, p->i.rm, r->s.a, 0);
-	tr_move_rsp(&r->c, -8);
+	int n = (int)ptr_size(&r->c);
+
+	tr_stack(r, p, -n, true);
+	mem_ptr(&r->c, 0x89, p->i.rm, r->s.a, 0);
+	tr_move_rsp(&r->c, -n);
 }
 
 /* The operand, loaded, to W_TEMP: another check follows. */
@@ -157,47 +171,49 @@ static void load_temp(struct tr *r, const struct plan *p, u32 at)
 	if (p->i.flags & INSN_MEM) {
 		tr_address(r, p, r->s.a);
 		tr_spoil(r, p);
-		tr_check(r, p, 8, false, tr_slot(r, p));
-		mem64(&r->c, 0x8b, r->s.a, r->s.a, 0);
-		gs64(&r->c, 0x89, r->s.a, at);
+		tr_check(r, p, ptr_size(&r->c), false, tr_slot(r, p));
+		mem_ptr(&r->c, 0x8b, r->s.a, r->s.a, 0);
+		gs_ptr(&r->c, 0x89, r->s.a, at);
 	} else {
-		gs64(&r->c, 0x89, p->i.rm, at);
+		gs_ptr(&r->c, 0x89, p->i.rm, at);
 	}
 }
 
 static void push_mem(struct tr *r, const struct plan *p)
 {
+	int n = (int)ptr_size(&r->c);
+
 	load_temp(r, p, WORD_AT(W_TEMP));
-	tr_stack(r, p, -8, true);
-	gs64(&r->c, 0x8b, r->s.b, WORD_AT(W_TEMP));
-	mem64(&r->c, 0x89, r->s.b, r->s.a, 0);
-	tr_move_rsp(&r->c, -8);
+	tr_stack(r, p, -n, true);
+	gs_ptr(&r->c, 0x8b, r->s.b, WORD_AT(W_TEMP));
+	mem_ptr(&r->c, 0x89, r->s.b, r->s.a, 0);
+	tr_move_rsp(&r->c, -n);
 }
 
 static void pop(struct tr *r, const struct plan *p)
 {
 	tr_stack(r, p, 0, false);
-	mem64(&r->c, 0x8b, p->i.rm, r->s.a, 0);
+	mem_ptr(&r->c, 0x8b, p->i.rm, r->s.a, 0);
 	if (p->i.rm != RSP)
-		tr_move_rsp(&r->c, 8);
+		tr_move_rsp(&r->c, (s32)ptr_size(&r->c));
 }
 
 static void leave_frame(struct tr *r, const struct plan *p)
 {
 	struct code *c = &r->c;
 
-	mov_rr(c, r->s.a, RBP);
+	mov_ptr(c, r->s.a, RBP);
 	tr_spoil(r, p);
-	tr_check(r, p, 8, false, RSP);
-	PUT(c, 0x48, 0x8d, 0x65, 0x08);               /* LEA RSP, [RBP + 8] */
-	mem64(c, 0x8b, RBP, r->s.a, 0);
+	tr_check(r, p, ptr_size(c), false, RSP);
+	mem_ptr(c, 0x8d, RSP, RBP, (int)ptr_size(c)); /* LEA */
+	mem_ptr(c, 0x8b, RBP, r->s.a, 0);
 }
 
 static void ret(struct tr *r, const struct plan *p)
 {
 	tr_stack(r, p, 0, false);
-	mem64(&r->c, 0x8b, r->s.a, r->s.a, 0);
-	tr_table_jump(r, p, 8 + (s32)(u16)p->i.imm);
+	mem_ptr(&r->c, 0x8b, r->s.a, r->s.a, 0);
+	tr_table_jump(r, p, (s32)ptr_size(&r->c) + (u16)p->i.imm);
 }
 
 static void jmp_rm(struct tr *r, const struct plan *p)
@@ -205,10 +221,10 @@ static void jmp_rm(struct tr *r, const struct plan *p)
 	if (p->i.flags & INSN_MEM) {
 		tr_address(r, p, r->s.a);
 		tr_spoil(r, p);
-		tr_check(r, p, 8, false, tr_slot(r, p));
-		mem64(&r->c, 0x8b, r->s.a, r->s.a, 0);
+		tr_check(r, p, ptr_size(&r->c), false, tr_slot(r, p));
+		mem_ptr(&r->c, 0x8b, r->s.a, r->s.a, 0);
 	} else {
-		mov_rr(&r->c, r->s.a, p->i.rm);
+		mov_ptr(&r->c, r->s.a, p->i.rm);
 	}
 	tr_table_jump(r, p, 0);
 }
@@ -222,7 +238,7 @@ static void call(struct tr *r, const struct plan *p, u64 next)
 		tr_exit_to(r, next + p->i.imm);
 		return;
 	}
-	gs64(&r->c, 0x8b, r->s.a, WORD_AT(W_TEMP));
+	gs_ptr(&r->c, 0x8b, r->s.a, WORD_AT(W_TEMP));
 	tr_table_jump(r, p, 0);
 }
 
@@ -280,7 +296,7 @@ static void bit(struct tr *r, const struct plan *p)
 	PUT(c, wide ? 0x8b : 0x63, (u8)(0xc0 | (t & 7) << 3 | (p->i.reg & 7)));
 	put_rex(c, 1, 0, t);
 	PUT(c, 0xc1, (u8)(0xf8 | (t & 7)), wide ? 6 : 5);            /* SAR t */
-	put8(c, 0x48 | a >> 3 << 2 | t >> 3 << 1 | a >> 3);
+	put8(c, (c->narrow ? 0x40 : 0x48) | a >> 3 << 2 | t >> 3 << 1 | a >> 3);
 	PUT(c, 0x8d, (u8)(0x44 | (a & 7) << 3),
 	    (u8)((wide ? 3 : 2) << 6 | (t & 7) << 3 | (a & 7)), 0);  /* LEA a, [a + t * size] */
 	tr_check(r, p, p->size, p->write, NO_SLOT);
@@ -395,7 +411,7 @@ void translate(struct vcpu *v, struct block64 *b, unsigned room, u8 hint)
 	bool more = true;
 	struct tr r; /* plan and late are large and filled as they are used */
 
-	r.c = (struct code){t, t->rw + t->used};
+	r.c = (struct code){t, t->rw + t->used, b->mode != FLAT_64};
 	r.v = v;
 	r.b = b;
 	r.n = r.nlate = r.nout = 0;
@@ -428,7 +444,7 @@ void out_jump(struct bt *t, struct out *o, u8 from)
 	bool back = to->rip <= o->from->rip;
 	u32 entry = to->vector > o->from->vector ? to->load : back ? to->poll : to->body;
 	bool unstash = o->stashed && to->live;
-	struct code c = {t, t->rw + t->used};
+	struct code c = {t, t->rw + t->used, false};
 
 	if (from == to->pair && !unstash) {
 		rel_set(t, o->patch, entry);

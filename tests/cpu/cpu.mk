@@ -1,7 +1,7 @@
 # The emulator against the CPU this runs on.
 #   make oracle                 builds it
-#   make test-cpu               2,000,000 trials in 64-bit mode, then 32- and 16-bit mode; as
-#                               many through bt, whose every block is proved meanwhile (verify.h);
+#   make test-cpu               2,000,000 trials in 64-bit mode, then 32- and 16-bit mode; those
+#                               of 64 and 32 bits through bt, each block of which is proved (verify.h);
 #                               blocks of instructions, a twentieth as many, through both
 #   make test-cpu N=1000000000  as many as time allows; SEED= for other ones
 # Not with SAN=1: the sanitizer's shadow memory lies where trials reach.
@@ -58,6 +58,7 @@ test-cpu: $B/tests/cpu/oracle $B/tests/cpu/blocks $(if $(ZYDIS),$(addprefix $B/t
 	$< -n $$(($(N) / 4)) --seed $(SEED) --mode 32 --jobs 2
 	$< -n $$(($(N) / 8)) --seed $(SEED) --mode 16 --jobs 2
 	ENGINE=bt $< -n $(N) --seed $(SEED) --mode 64 --jobs 2
+	ENGINE=bt $< -n $$(($(N) / 4)) --seed $(SEED) --mode 32 --jobs 2
 	ENGINE=bt $B/tests/cpu/blocks -n $$(($(N) / 20)) --seed $(SEED) --jobs 2
 	ENGINE=interp $B/tests/cpu/blocks -n $$(($(N) / 100)) --seed $(SEED) --jobs 2
 	$(if $(ZYDIS),$B/tests/cpu/mutants && $B/tests/cpu/bt-verified,@echo libzydis is not here: no block is proved)

@@ -199,7 +199,7 @@ void emulated_run(const struct trial *t, struct outcome *o)
 	emul_sync_in(vcpu);
 	vcpu->emul.devices = true;
 	do /* repeated string instructions may stop to let interrupts in */
-		d = translated && t->mode == 64 && !debug_armed(vcpu) ? bt_one(vcpu) : emul_exec(vcpu);
+		d = translated && t->mode != 16 && !debug_armed(vcpu) ? bt_one(vcpu) : emul_exec(vcpu);
 	while (d <= DONE_BRANCH && vcpu->x86.rip == t->in.rip && ++rounds < 100000);
 	emul_sync_out(vcpu);
 	store_state(t, o);
