@@ -5,6 +5,7 @@ What is measured, each figure the best of N runs (shared machines are noisy; com
   boot     start of the program to the guest's init
   lbench   34 workloads inside the guest (bench/guest/lbench.c), seconds for the nominal work
   start    lodge's start to the guest's first instruction; memory beyond the guest's after boot
+  two      what two vCPUs do at once, by what one does
   save     how long a guest stands while it is saved, how soon a restored one runs
 
 usage: bench.py [-n RUNS] [--with lodge,qemu,bochs] [--run PREFIX[,PREFIX...]|none] [--time SECONDS] [--cpu]"""
@@ -21,6 +22,7 @@ import time
 import tty
 
 import saved
+import two
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 WORK = TOP / "build" / "bench"
@@ -260,6 +262,7 @@ def main():
     sys.stdout.flush()
     footprint(kernel, initrd)
     saved.run(o.n)
+    two.run(lambda append: until(lodge(kernel, initrd, append) + ["-c", "2"], "LB_END", 1000), "0.25")
     sys.stdout.flush()
     if o.run != "none":
         columns = {"native": native(o.time, o.run, o.cpu)}
@@ -268,7 +271,8 @@ def main():
         table(columns)
 
 
-if sys.argv[1:2] == ["--bochs"]:
-    bochs_on_terminal(sys.argv[2])
-else:
-    main()
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--bochs"]:
+        bochs_on_terminal(sys.argv[2])
+    else:
+        main()
