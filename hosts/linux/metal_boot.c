@@ -8,6 +8,7 @@
 #include "hosts/linux/program.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -107,7 +108,29 @@ static int put(const char *dir, const char *name, const char *format, ...)
 	return fclose(f) ? E_IO : 0;
 }
 
-static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus)
+/* What is not the CD's place on IDE: three. */
+static int bochs_disks(const struct disc_machine *m, char *words, size_t n)
+{
+	static const char *const place[] = { "ata0-slave", "ata1-master", "ata1-slave" };
+	char path[PATH_MAX];
+	size_t at = 0;
+
+	words[0] = 0;
+	if (m->ndisk > countof(place))
+		return fail(E_NOSPC, "metal run: bochs has room for %zu disks beside the CD", countof(place));
+	for (unsigned i = 0; i < m->ndisk; i++) {
+		if (m->disk[i].bus != BUS_IDE)
+			return fail(E_UNSUP, "metal run: bochs has disks on IDE alone; write --disk %s,if=ide", m->disk[i].file);
+		if (!realpath(m->disk[i].file, path))
+			return fail(E_NOENT, "disk %s: %s", m->disk[i].file, strerror(errno));
+		at += (size_t)snprintf(words + at, n - at, "%s%s: type=disk, mode=flat, path=%s\n",
+				       i == 1 ? "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15\n" : "", place[i],
+				       path);
+	}
+	return at < n ? 0 : fail(E_NOSPC, "metal run: the names of the disks are too long for bochs");
+}
+
+static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus, const char *disks)
 {
 	int err = put(dir, "bochsrc",
 		      "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1\n"
@@ -118,10 +141,11 @@ static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpu
 		      "clock: sync=none\n"
 		      "boot: cdrom\n"
 		      "ata0-master: type=cdrom, path=%s, status=inserted\n"
+		      "%s"
 		      "com1: enabled=1, mode=file, dev=/proc/%d/fd/1\n"
 		      "display_library: term\n"
 		      "error: action=ignore\ninfo: action=ignore\npanic: action=fatal\n"
-		      "log: /dev/null\n", (unsigned long long)mib, cpus, disc, getpid());
+		      "log: /dev/null\n", (unsigned long long)mib, cpus, disc, disks, getpid());
 
 	return err ? err : put(dir, "go", "c\n");
 }
@@ -162,12 +186,12 @@ static int run_bochs(const char *dir)
 static int on_bochs(const char *disc, const struct pack *p, const struct disc_machine *m)
 {
 	static const struct program need = { "bochs", "bochs bochs-term bochsbios vgabios" };
-	char dir[] = "/tmp/lodge-bochs.XXXXXX", path[WORD];
+	char dir[] = "/tmp/lodge-bochs.XXXXXX", path[WORD], disks[3 * PATH_MAX];
 	int status;
 
-	if (program_need("metal run", &need, 1))
+	if (program_need("metal run", &need, 1) || bochs_disks(m, disks, sizeof(disks)))
 		return EXIT_OURS;
-	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m->cpus))
+	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m->cpus, disks))
 		status = fail(E_IO, "%s: %s", dir, strerror(errno));
 	else
 		status = run_bochs(dir);

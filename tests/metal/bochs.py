@@ -21,7 +21,7 @@ cpu: model={cpu}, count={smp}, ips=1000000000, reset_on_triple_fault=0
 clock: sync=none
 boot: cdrom
 ata0-master: type=cdrom, path={dir}/iso, status=inserted
-com1: enabled=1, mode=file, dev={dir}/said
+{more}com1: enabled=1, mode=file, dev={dir}/said
 display_library: term
 error: action=ignore
 info: action=ignore
@@ -67,13 +67,13 @@ def wait(machine, timeout):
         machine.wait()
 
 
-def bochs(*modules, cpu=VMX, smp=1, memory=256, line="", timeout=900, image=IMAGE):
+def bochs(*modules, cpu=VMX, smp=1, memory=256, line="", timeout=900, image=IMAGE, more=""):
     """(what was said, whether it switched itself off); as qemu().  When it did not, bochs' own last words are added."""
     assert image.exists(), "build it first: make lodge.elf"
     with tempfile.TemporaryDirectory() as t:
         folder = pathlib.Path(t)
         disc(folder, modules, line, image)
-        (folder / "bochsrc").write_text(BOCHSRC.format(memory=memory, cpu=cpu, smp=smp, dir=folder))
+        (folder / "bochsrc").write_text(BOCHSRC.format(memory=memory, cpu=cpu, smp=smp, dir=folder, more=more))
         (folder / "commands").write_text("c\n")
         ours, its = pty.openpty()
         machine = subprocess.Popen(["bochs", "-q", "-f", folder / "bochsrc", "-rc", folder / "commands"],

@@ -44,9 +44,9 @@ def guest(folder, name, *disks, script=SCRIPT, memory="192M"):
                       disk="[" + ", ".join(f"'{d}'" for d in disks) + "]")
 
 
-def gpt(image, *parts, size=64):
+def gpt(image, *parts, size=64, guid=0xa0):
     """A disk of so many MiB with partitions (first MiB, MiB, label)."""
-    rows = b"".join(bytes([0x11]) * 16 + bytes([0xa0 + i]) * 16 +
+    rows = b"".join(bytes([0x11]) * 16 + bytes([guid + i]) * 16 +
                     struct.pack("<QQQ", at * 2048, (at + n) * 2048 - 1, 0) + label.encode("utf-16le").ljust(72, b"\0")
                     for i, (at, n, label) in enumerate(parts)).ljust(128 * 128, b"\0")
     def head(crc):
@@ -91,8 +91,13 @@ def landed(said, machine, name, image, at):
 def test_qemu(tmp_path):
     """Each kind of controller, and each way to name a part."""
     a = gpt(tmp_path / "a", (1, 8, "boot"), (9, 40, "web root"))
-    said, status = qemu(pack(tmp_path, guest(tmp_path, "web", "host:label=web root", "host:virtio0/p1")),
-                        line="check", memory=512, options=drive(a, 0, "virtio-blk-pci"))
+    b = mbr(tmp_path / "b", (2, 20))
+    said, status = qemu(pack(tmp_path, guest(tmp_path, "web", "host:label=web root", "host:virtio0/p1", "host:ide0@24M+4M",
+                                             "host:ide0/p1")),
+                        line="check", memory=512,
+                        options=[*drive(a, 0, "virtio-blk-pci"), *drive(b, 1, "ide-hd")])
+    landed(said, "web", "ide0@24M+4M", b, 24)
+    landed(said, "web", "ide0/p1", b, 2)
     landed(said, "web", "label=web root", a, 9)
     landed(said, "web", "virtio0/p1", a, 1)
     assert "label=web root has 81920\n" in said and "virtio0/p1 has 16384\n" in said, said
@@ -136,3 +141,12 @@ def test_mistakes(tmp_path):
     for name in set(rivals) - set(won):
         assert f"lodge: {name}: disk {rivals[name].removesuffix(',ro')}: {won[0]} has it, or a part of it\n" in said, said
     assert " wrong" not in said and status == 0, said
+
+
+def test_bochs(tmp_path):
+    """Its disks are on IDE."""
+    image = mbr(tmp_path / "a", (1, 8), size=16)
+    said, off = bochs(pack(tmp_path, guest(tmp_path, "web", "host:ide0/p1", memory="128M")), line="check", memory=320,
+                      more=f"ata0-slave: type=disk, mode=flat, path={image}\n")
+    landed(said, "web", "ide0/p1", image, 1)
+    assert " wrong" not in said and off, said
