@@ -36,6 +36,8 @@ for d in vd*; do
 done
 """
 WROTE = 20 * 65536
+NVME = "nvme,serial=b"
+BLOCKS_4K = "nvme,serial=a,logical_block_size=4096,physical_block_size=4096"
 
 
 def guest(folder, name, *disks, script=SCRIPT, memory="192M"):
@@ -92,10 +94,13 @@ def test_qemu(tmp_path):
     """Each kind of controller, and each way to name a part."""
     a = gpt(tmp_path / "a", (1, 8, "boot"), (9, 40, "web root"))
     b = mbr(tmp_path / "b", (2, 20))
+    c, d = mbr(tmp_path / "c"), gpt(tmp_path / "d", (9, 2, "a"), (11, 9, "b"), size=32, guid=0xb0)
     said, status = qemu(pack(tmp_path, guest(tmp_path, "web", "host:label=web root", "host:virtio0/p1", "host:ide0@24M+4M",
-                                             "host:ide0/p1")),
+                                             "host:ide0/p1", "host:nvme0@8M+4M", "host:guid=b1b1b1b1-b1b1-b1b1-b1b1-b1b1b1b1b1b1")),
                         line="check", memory=512,
-                        options=[*drive(a, 0, "virtio-blk-pci"), *drive(b, 1, "ide-hd")])
+                        options=[*drive(a, 0, "virtio-blk-pci"), *drive(b, 1, "ide-hd"), *drive(c, 2, BLOCKS_4K), *drive(d, 3, NVME)])
+    landed(said, "web", "nvme0@8M+4M", c, 8)
+    landed(said, "web", "guid=b1b1b1b1-b1b1-b", d, 11)
     landed(said, "web", "ide0@24M+4M", b, 24)
     landed(said, "web", "ide0/p1", b, 2)
     landed(said, "web", "label=web root", a, 9)

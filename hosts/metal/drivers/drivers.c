@@ -4,6 +4,7 @@
 #include "hosts/metal/words.h"
 
 static bool is_virtio_blk(const struct slot *s) { return vport_is(s, VIRTIO_BLK); }
+static bool is_nvme(const struct slot *s) { return s->class == CLASS_NVM && s->interface == 2; }
 static bool is_ide(const struct slot *s) { return s->class == CLASS_IDE; }
 
 static const struct {
@@ -13,6 +14,7 @@ static const struct {
 } kinds[] = {
 	{ "virtio disk", is_virtio_blk, virtio_blk_start },
 	{ "IDE controller", is_ide, ide_start },
+	{ "NVMe controller", is_nvme, nvme_start },
 };
 
 static void start(const struct slot *s)

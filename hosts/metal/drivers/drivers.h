@@ -14,5 +14,6 @@ void drivers_start(void);      /* once, in a thread; says what there is */
 /* Each makes of a function what is on it.  0, or E_*: it does not work, unsaid but for memory. */
 int virtio_blk_start(const struct slot *);
 int ide_start(const struct slot *);
+int nvme_start(const struct slot *);
 
 #endif
