@@ -36,6 +36,7 @@ for d in vd*; do
 done
 """
 WROTE = 20 * 65536
+AHCI = ("-device", "ich9-ahci,id=ahci")
 NVME = "nvme,serial=b"
 BLOCKS_4K = "nvme,serial=a,logical_block_size=4096,physical_block_size=4096"
 
@@ -94,11 +95,14 @@ def test_qemu(tmp_path):
     """Each kind of controller, and each way to name a part."""
     a = gpt(tmp_path / "a", (1, 8, "boot"), (9, 40, "web root"))
     b = mbr(tmp_path / "b", (2, 20))
+    e = mbr(tmp_path / "e", (5, 8))
     c, d = mbr(tmp_path / "c"), gpt(tmp_path / "d", (9, 2, "a"), (11, 9, "b"), size=32, guid=0xb0)
     said, status = qemu(pack(tmp_path, guest(tmp_path, "web", "host:label=web root", "host:virtio0/p1", "host:ide0@24M+4M",
-                                             "host:ide0/p1", "host:nvme0@8M+4M", "host:guid=b1b1b1b1-b1b1-b1b1-b1b1-b1b1b1b1b1b1")),
+                                             "host:ide0/p1", "host:nvme0@8M+4M", "host:guid=b1b1b1b1-b1b1-b1b1-b1b1-b1b1b1b1b1b1", "host:sata0/p1")),
                         line="check", memory=512,
-                        options=[*drive(a, 0, "virtio-blk-pci"), *drive(b, 1, "ide-hd"), *drive(c, 2, BLOCKS_4K), *drive(d, 3, NVME)])
+                        options=[*drive(a, 0, "virtio-blk-pci"), *drive(b, 1, "ide-hd"), *drive(c, 2, BLOCKS_4K), *drive(d, 3, NVME),
+                                 *AHCI, *drive(e, 4, "ide-hd,bus=ahci.2")])
+    landed(said, "web", "sata0/p1", e, 5)
     landed(said, "web", "nvme0@8M+4M", c, 8)
     landed(said, "web", "guid=b1b1b1b1-b1b1-b", d, 11)
     landed(said, "web", "ide0@24M+4M", b, 24)

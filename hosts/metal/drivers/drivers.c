@@ -5,6 +5,7 @@
 
 static bool is_virtio_blk(const struct slot *s) { return vport_is(s, VIRTIO_BLK); }
 static bool is_nvme(const struct slot *s) { return s->class == CLASS_NVM && s->interface == 2; }
+static bool is_ahci(const struct slot *s) { return s->class == CLASS_SATA && s->interface == 1; }
 static bool is_ide(const struct slot *s) { return s->class == CLASS_IDE; }
 
 static const struct {
@@ -15,6 +16,7 @@ static const struct {
 	{ "virtio disk", is_virtio_blk, virtio_blk_start },
 	{ "IDE controller", is_ide, ide_start },
 	{ "NVMe controller", is_nvme, nvme_start },
+	{ "SATA controller", is_ahci, ahci_start },
 };
 
 static void start(const struct slot *s)

@@ -15,5 +15,6 @@ void drivers_start(void);      /* once, in a thread; says what there is */
 int virtio_blk_start(const struct slot *);
 int ide_start(const struct slot *);
 int nvme_start(const struct slot *);
+int ahci_start(const struct slot *);
 
 #endif
