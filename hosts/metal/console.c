@@ -14,17 +14,18 @@ static struct console *attached;      /* NULL: everybody; atomic, the reading th
 static void put_line(struct console *c)
 {
 	char text[CONSOLE_LINE + 80];
-	int n = c->raw ? fmt(text, sizeof(text), "%.*s", (int)c->n, c->line) :
-			 fmt(text, sizeof(text), "%s| %.*s", c->name, (int)c->n, c->line);
+	int n = fmt(text, sizeof(text), "%s| %.*s\r\n", c->name, (int)c->n, c->line);
 
 	words_put(text, min_u64((u64)n, sizeof(text) - 1));
 	c->n = 0;
 }
 
-/* Lines come whole, or one could not tell whose they are. */
+/* Lines come whole, each behind its machine's name, and what could move a terminal's cursor is not
+ * let through: nobody's words look like another's. */
 static void gather(struct console *c, u8 byte)
 {
-	c->line[c->n++] = (char)byte;
+	if (byte != '\n' && byte != '\r')
+		c->line[c->n++] = byte == '\t' || (byte >= ' ' && byte < 0x7f) || byte >= 0xa0 ? (char)byte : '?';
 	if (byte == '\n' || c->n == CONSOLE_LINE)
 		put_line(c);
 }
