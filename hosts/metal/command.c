@@ -4,7 +4,7 @@
 #include "hosts/metal/machine.h"
 #include "hosts/metal/words.h"
 
-enum { WEIGHTS = 10000, CHANNELS = 9999 };
+enum { WEIGHTS = 10000, CHANNELS = 9999, AGAINS = 1000000 };
 
 static const char *const states[] = { [MACHINE_OFF] = "off", [MACHINE_STARTS] = "starts", [MACHINE_RUNS] = "runs",
 				     [MACHINE_PAUSED] = "paused" };
@@ -80,6 +80,16 @@ static void channel(struct machine *m, const char *arg)
 		say("channel NAME N: a number up to %d; 0 for none", CHANNELS);
 	else
 		machine_join(m, n);
+}
+
+static void again(struct machine *m, const char *arg)
+{
+	u32 n;
+
+	if (!number(arg, AGAINS, &n))
+		say("again NAME TIMES: a number up to %d; 0 for not at all", AGAINS);
+	else
+		machine_again(m, n);
 }
 
 static void pause(struct machine *m, const char *arg)
@@ -218,6 +228,7 @@ static const struct {
 	{ "pin", "NAME LIST", "the CPUs it runs on, like 0,2-3", true, pin },
 	{ "real", "NAME BUDGET/PERIOD", "microseconds that each vCPU has in each period; 0: by weight", true, real },
 	{ "channel", "NAME N", "who gets its events, by hypercalls; 0: nobody", true, channel },
+	{ "again", "NAME TIMES", "start it anew when it ends, so often", true, again },
 	{ "stat", "", "CPU time and memory", false, stat },
 	{ "exits", "NAME", "how often it left the guest, and why", true, exits },
 	{ "check", "", "prove that no machine reaches what is not its own", false, check_all },

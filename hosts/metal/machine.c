@@ -319,6 +319,16 @@ static void tell_end(const struct machine *m, int why)
 	}
 }
 
+static bool once_more(struct machine *m, int why)
+{
+	u32 left = __atomic_load_n(&m->again, __ATOMIC_SEQ_CST);
+
+	while (why != VM_QUIT && left)
+		if (__atomic_compare_exchange_n(&m->again, &left, left - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			return true;
+	return false;
+}
+
 static void life(struct machine *m)
 {
 	int why = VM_FAILED;
@@ -333,6 +343,8 @@ static void life(struct machine *m)
 		while (why == VM_RESET && !m->vm.no_reboot);
 	tell_end(m, why);
 	dismantle(m);
+	if (once_more(m, why))
+		__atomic_store_n(&m->start, true, __ATOMIC_SEQ_CST); /* before it is off, or nobody would wait for it */
 	m->state = MACHINE_OFF;
 }
 
@@ -341,7 +353,7 @@ static void service(void *arg)
 	struct machine *m = arg;
 
 	for (;;) {
-		if (__atomic_exchange_n(&m->start, false, __ATOMIC_SEQ_CST))
+		while (__atomic_exchange_n(&m->start, false, __ATOMIC_SEQ_CST))
 			life(m);
 		thread_sleep(NEVER);
 	}
@@ -414,6 +426,11 @@ void machine_stop(struct machine *m, bool force)
 	else
 		say("%s is off", m->def.name);
 	host_unlock(&m->gate);
+}
+
+void machine_again(struct machine *m, u32 times)
+{
+	__atomic_store_n(&m->again, times, __ATOMIC_SEQ_CST);
 }
 
 void machine_weight(struct machine *m, u32 weight)

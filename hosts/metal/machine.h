@@ -23,6 +23,7 @@ struct machine {
 	enum machine_state state;      /* its service thread writes it */
 	struct thread *service;
 	bool start;                    /* asked for; atomic */
+	u32 again;                     /* atomic: how often it starts anew when it ended (machine_again) */
 	u32 weight;                    /* of each vCPU's thread, and of works' */
 	struct works works;            /* for its disks and NICs */
 	struct vm_disk disk[PACK_DISKS];
@@ -55,6 +56,7 @@ void machines_add(const void *pack, unsigned n);
 /* Any thread, but for the machine's own: */
 void machine_start(struct machine *);          /* when it is OFF */
 void machine_stop(struct machine *, bool force); /* the power button, or the plug */
+void machine_again(struct machine *, u32 times); /* starts anew when it ended, so often; not when the plug was pulled */
 void machine_weight(struct machine *, u32);    /* 1 and up, WEIGHT is usual */
 void machine_pause(struct machine *);          /* its clocks go on meanwhile */
 void machine_resume(struct machine *);
