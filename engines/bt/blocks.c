@@ -10,8 +10,8 @@ int blocks_init(struct bt *t)
 	t->pages = host_alloc(CODE_PAGES * sizeof(*t->pages));
 	t->page_index = host_alloc(2 * CODE_PAGES * sizeof(*t->page_index));
 	for (unsigned n = 0; n < TABLES; n++) {
-		t->table[n] = host_alloc(TARGETS * sizeof(*t->table[n]));
-		t->filled[n] = host_alloc(TARGETS * sizeof(*t->filled[n]));
+		t->table[n] = host_alloc(targets(!n) * sizeof(*t->table[n]));
+		t->filled[n] = host_alloc(targets(!n) * sizeof(*t->filled[n]));
 		if (!t->table[n] || !t->filled[n])
 			return fail(E_NOMEM, "bt: no memory for jump targets");
 	}
@@ -28,8 +28,8 @@ void blocks_fini(struct bt *t)
 	if (t->rw)
 		host_code_free(CODE_BYTES, t->rw, t->rx);
 	for (unsigned n = 0; n < TABLES; n++) {
-		host_free(t->table[n], TARGETS * sizeof(*t->table[n]));
-		host_free(t->filled[n], TARGETS * sizeof(*t->filled[n]));
+		host_free(t->table[n], targets(!n) * sizeof(*t->table[n]));
+		host_free(t->filled[n], targets(!n) * sizeof(*t->filled[n]));
 	}
 	host_free(t->page_index, 2 * CODE_PAGES * sizeof(*t->page_index));
 	host_free(t->pages, CODE_PAGES * sizeof(*t->pages));
@@ -47,9 +47,14 @@ void *arena_take(struct bt *t, size_t n)
 
 /* ---- targets of indirect jumps */
 
+static u32 index_of(unsigned table, u64 rip)
+{
+	return rip & (targets(!table) - 1);
+}
+
 static struct target *target_of(const struct bt *t, unsigned table, u64 rip)
 {
-	return &t->table[table][rip & (TARGETS - 1)];
+	return &t->table[table][index_of(table, rip)];
 }
 
 const u8 *target_get(const struct bt *t, unsigned table, u64 rip)
@@ -64,7 +69,7 @@ void target_set(struct bt *t, unsigned table, const struct block64 *b)
 	struct target *x = target_of(t, table, b->rip);
 
 	if (!x->code)
-		t->filled[table][t->nfilled[table]++] = (u16)(b->rip & (TARGETS - 1));
+		t->filled[table][t->nfilled[table]++] = (u16)index_of(table, b->rip);
 	*x = (struct target){b->rip, t->rx + b->enter};
 }
 
@@ -108,7 +113,7 @@ static void cut(struct bt *t, struct block64 *b)
 	b->in = NULL;
 	for (unsigned n = 0; n < TABLES; n++)
 		if (target_of(t, n, b->rip)->rip == b->rip)
-			target_empty(t, n, b->rip & (TARGETS - 1));
+			target_empty(t, n, index_of(n, b->rip));
 }
 
 static void forget_out(struct out *o)
@@ -298,6 +303,14 @@ static bool room_for_one(const struct bt *t)
 	       t->arena_used + 64 * KiB <= ARENA_BYTES;
 }
 
+/* Where the instruction at rip is remembered that no block can begin with, for it lies across two
+ * pages.  One that does so no more is the interpreter's all the same. */
+static u64 *across(struct bt *t, u64 rip)
+{
+	return &t->across[rip * 0x9e3779b97f4a7c15ull >> 56];
+}
+_Static_assert(ACROSS == 1 << (64 - 56), "across() shifts by it");
+
 static struct block64 *make(struct vcpu *v, u64 rip, const u8 *host, gpa a, u8 key, u8 hint)
 {
 	unsigned room = (unsigned)min_u64(PAGE_SIZE - (rip & (PAGE_SIZE - 1)), BLOCK_READ);
@@ -314,8 +327,11 @@ static struct block64 *make(struct vcpu *v, u64 rip, const u8 *host, gpa a, u8 k
 			      .page = code_page(t, page, true)};
 	memcpy(b->bytes, host, room);
 	translate(v, b, room, hint);
-	if (!b->n)
+	if (!b->n) {
+		if (room < 15)
+			*across(t, rip) = rip;
 		return NULL;
+	}
 	b->gen = mem_code_range(v, a, b->len);
 	if (memcmp(b->bytes, host, b->len))
 		return NULL; /* somebody is writing there this moment */
@@ -343,7 +359,7 @@ struct block64 *block_get(struct vcpu *v, u8 hint)
 	gpa a;
 	const u8 *host = canonical(rip) ? code_host(v, rip, &a) : NULL;
 
-	if (!host)
+	if (!host || *across(t, rip) == rip)
 		return NULL;
 	for (struct block64 *b = *chain(t, host, rip); b; b = b->next) {
 		if (b->host != host || b->rip != rip || (b->key != KEY_ANY && b->key != t->key) ||

@@ -166,7 +166,7 @@ void tr_table_jump(struct tr *r, const struct plan *p, s32 pop)
 	tr_need_stash(r);
 	put_rex(c, 0, r->s.a, r->s.b);
 	PUT(c, 0x89, (u8)(0xc0 | (r->s.a & 7) << 3 | (r->s.b & 7)));
-	alu_imm(c, 0, 4, r->s.b, TARGETS - 1);
+	alu_imm(c, 0, 4, r->s.b, targets(r->b->super) - 1);
 	put_rex(c, 0, 0, r->s.b);
 	PUT(c, 0xc1, (u8)(0xe0 | (r->s.b & 7)), 4);   /* SHL, 4 */
 	gs64(c, 0x03, r->s.b, WORD_AT(W_TABLE));

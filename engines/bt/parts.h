@@ -106,12 +106,15 @@ struct target {
 
 enum {
 	CODE_BYTES = 32 * MiB, ARENA_BYTES = 64 * MiB, HASH = 1 << 15,
-	TARGETS = 1 << 14, CODE_PAGES = 1 << 14,
+	USER_TARGETS = 1 << 14, SUPER_TARGETS = 1 << 16, /* a kernel has so much more code at work */
+	CODE_PAGES = 1 << 14, ACROSS = 1 << 8, FAR = 1 << 15,
 	TABLES = 1 + TLB_CONTEXTS, /* the supervisor's; a user's, one for each address space */
 	BLOCK_MOST = 64,           /* instructions */
 	BLOCK_READ = 256,          /* bytes looked at for one */
 	EMIT_MOST = 32 * KiB,      /* bytes of code one block can come to */
 };
+
+static inline u32 targets(bool super) { return super ? SUPER_TARGETS : USER_TARGETS; }
 
 struct bt {
 	struct interp interp;      /* for what is not 64-bit code; also has the kick */
@@ -140,6 +143,8 @@ struct bt {
 	u32 nfilled[TABLES];
 	u16 *filled[TABLES];       /* indices of those in use */
 	u8 table_mode[TABLES];     /* flat_mode() of the blocks there */
+	u32 nfar, far[FAR];        /* ref()s of links between pages, some of them gone by now */
+	u64 across[ACROSS];        /* instructions, by rip (hashed), that were found to lie across two pages */
 	/* NULL, or: the block may not go on with this one, unless it is its first */
 	bool (*cut)(struct shadow *, const struct plan *, bool first);
 	struct shadow *shadow;     /* shadow.c's own */

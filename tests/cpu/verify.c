@@ -308,7 +308,7 @@ static bool to_slot(struct proof *p, struct fact *d)
 	const ZydisDecodedOperand *s = &p->op[1];
 	const struct fact *e;
 
-	if (takes(p, ZYDIS_MNEMONIC_AND, 32) && imm_of(p, 1) == TARGETS - 1)
+	if (takes(p, ZYDIS_MNEMONIC_AND, 32) && imm_of(p, 1) == targets(p->b->super) - 1u)
 		*d = (struct fact){.what = PLACE};
 	else if (takes(p, ZYDIS_MNEMONIC_SHL, 32) && d->what == PLACE && !d->size && imm_of(p, 1) == 4)
 		d->size = sizeof(struct target);
