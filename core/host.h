@@ -22,6 +22,14 @@ void host_free(void *p, size_t n);   /* p may be NULL */
 int host_code_alloc(size_t n, u8 **rw, u8 **rx);
 void host_code_free(size_t n, u8 *rw, u8 *rx);
 
+/* Addresses for n bytes (a multiple of 4096) with nothing at them, or NULL; and what makes the memory at
+ * ram (n bytes of guest memory in whole pages) be found at `at` among them as well, in place of what was.
+ * false: this memory cannot be had twice, or there is no room; then nothing is to be used there.  Any time, one
+ * thread for each window. */
+u8 *host_window_alloc(size_t n);
+void host_window_free(u8 *, size_t n);
+bool host_window_map(u8 *at, const void *ram, size_t n);
+
 /* From now on GS has this base in the calling thread: generated code finds its data by
  * it.  Nothing else of the program uses GS. */
 void host_code_base(void *);

@@ -230,6 +230,7 @@ static void run(struct vcpu *v, struct exit *x)
 	host_code_base(v);
 	if (v->dirty) {
 		emul_sync_in(v);
+		windows_forget(t);
 		v->dirty = 0;
 	}
 	v->emul.leave = false;
@@ -305,7 +306,8 @@ static int init(struct vcpu *v)
 		return fail(E_NOMEM, "bt: no memory for vCPU %u", v->id);
 	v->engine_data = t;
 	v->valid = X86_ALL | X86_EMUL;
-	if ((err = cache_init(&t->interp.cache)) || (err = blocks_init(t)))
+	if ((err = cache_init(&t->interp.cache)) || (err = blocks_init(t)) ||
+	    (err = windows_init(t, v->vm->nvcpu)))
 		return err;
 	targets_clear_all(t);
 	v->emul.word[W_SELF] = (u64)(uintptr_t)v;
@@ -319,6 +321,7 @@ static void fini(struct vcpu *v)
 	struct bt *t = bt_of(v);
 
 	if (t) {
+		windows_fini(t);
 		blocks_fini(t);
 		cache_fini(&t->interp.cache);
 	}

@@ -133,12 +133,14 @@ struct bt {
 	u8 key;                    /* what vector_key() said last */
 	u8 strikes[1 << 9];        /* by site (hashed): how often its count ran out, */
 	u64 counted;               /* since then */
-	u64 missing[1 << 9];       /* set of instructions (hashed) whose slots missed too often */
+	u16 missing[1 << 14];      /* instructions (hashed) whose slots missed too often: slot.c */
+	bool slotless;             /* for tests: no instruction uses slots */
 	bool single, stop;         /* bt_one(): blocks of one instruction; it has begun */
 	u32 npages;
 	struct code_page *pages;
 	u16 *page_index;           /* hash: ram_page to index + 1 */
 	struct block64 *hash[HASH];
+	struct windows *windows;   /* window.c's own, or NULL */
 	struct target *table[TABLES];
 	u32 nfilled[TABLES];
 	u16 *filled[TABLES];       /* indices of those in use */
@@ -186,6 +188,21 @@ bool slot_missing(const struct bt *, const struct block64 *, unsigned off);
 /* Site s was come to: true: its instruction is to use a slot no more. */
 bool slot_missed(struct vcpu *, struct site *, const struct block64 *);
 static inline u32 site_resume(const struct site *s) { return s->back + s->rest; }
+
+/* No slot holds anything. */
+void slots_empty(struct vcpu *);
+
+/* window.c */
+struct stretch {
+	u64 a, host;           /* linear and host address of its first page */
+	unsigned pages;
+	bool grown;            /* some of it was mapped only now */
+};
+int windows_init(struct bt *, unsigned nvcpu);
+void windows_fini(struct bt *);
+void windows_forget(struct bt *); /* the host may have put other memory where guest memory was */
+/* The pages around a that the TLB has, for reading or for writing, side by side; false: none. */
+bool window_around(struct vcpu *, u64 a, bool write, struct stretch *);
 
 /* blocks.c */
 void block_forget(struct bt *, struct block64 *); /* it is made anew when it is come to again */

@@ -179,18 +179,28 @@ void slots_look(struct vcpu *v)
 	memset(&v->emul.word[W_LIMITS + set * SLOTS], 0, SLOTS * sizeof(v->emul.word[0]));
 }
 
-static unsigned place(const struct bt *t, const struct block64 *b, unsigned off)
+void slots_empty(struct vcpu *v)
 {
-	u64 a = (u64)(uintptr_t)b->host + off + b->super;
-
-	return (unsigned)(a * 0x9e3779b97f4a7c15ull >> 49) % (64 * countof(t->missing));
+	memset(&v->emul.word[W_LIMITS], 0, SLOT_SETS * SLOTS * sizeof(v->emul.word[0]));
 }
+
+/* Where it is noted of an instruction that its slot misses, and how: 0 is nobody's.  A note that told of
+ * others, too, would cost them their slots, so it is kept of the last one only. */
+static unsigned place(const struct block64 *b, unsigned off, u16 *note)
+{
+	u64 h = (2 * ((u64)(uintptr_t)b->host + off) + b->super) * 0x9e3779b97f4a7c15ull;
+
+	*note = (u16)(h >> 32) | 1;
+	return (unsigned)(h >> 50);
+}
+_Static_assert(countof(((struct bt *)0)->missing) == 1 << (64 - 50), "place() shifts by it");
 
 bool slot_missing(const struct bt *t, const struct block64 *b, unsigned off)
 {
-	unsigned n = place(t, b, off);
+	u16 note;
+	unsigned n = place(b, off, &note);
 
-	return t->missing[n / 64] >> n % 64 & 1;
+	return t->slotless || t->missing[n] == note;
 }
 
 static bool follows(const struct tlb_entry *a, const struct tlb_entry *b, bool write)
@@ -199,23 +209,36 @@ static bool follows(const struct tlb_entry *a, const struct tlb_entry *b, bool w
 	       b->page - a->page == PAGE_SIZE;
 }
 
-/* The slot gets all the pages around address a that lie in the host as they do in the guest and
- * that the TLB has. */
-static void widen(struct vcpu *v, u32 slot, u64 a)
+static void reach(struct vcpu *v, u32 slot, u64 a, u64 host, u64 pages)
+{
+	u64 *tag = &v->emul.word[W_TAGS + 2 * slot];
+	bool large = slot / SLOT_REGS & 2;
+
+	tag[0] = a;
+	tag[1] = host;
+	v->emul.word[W_LIMITS + slot] = pages * PAGE_SIZE + 1 - (large ? 64 : 8);
+}
+
+/* The slot gets all the pages around address a that lie in the host, or in a window, as they do in the
+ * guest and that the TLB has.  true: a window grew for it, and may grow more. */
+static bool widen(struct vcpu *v, u32 slot, u64 a, bool window)
 {
 	const struct tlb_entry *e = tlb_entry(v, a), *first = e, *last = e, *all = v->emul.view;
-	bool write = slot / SLOT_REGS & 1, large = slot / SLOT_REGS & 2;
-	u64 *tag = &v->emul.word[W_TAGS + 2 * slot];
+	bool write = slot / SLOT_REGS & 1;
+	struct stretch x;
 
 	if (!tlb_hit(write ? e->write : e->read, a, 1) || v->x86.rflags & FLAG_AC)
-		return;
+		return false;
 	while (last - e < LONGEST && last < all + TLB_SIZE - 1 && follows(last, last + 1, write))
 		last++;
 	while (e - first < LONGEST && first > all && follows(first - 1, first, write))
 		first--;
-	tag[0] = write ? first->write : first->read;
-	tag[1] = first->page;
-	v->emul.word[W_LIMITS + slot] = (u64)(last - first + 1) * PAGE_SIZE + 1 - (large ? 64 : 8);
+	if (!window || !window_around(v, a, write, &x) || x.pages <= last - first + 1) {
+		reach(v, slot, write ? first->write : first->read, first->page, (u64)(last - first + 1));
+		return false;
+	}
+	reach(v, slot, x.a, x.host, x.pages);
+	return x.grown;
 }
 
 /* How often s has run out within the present period. */
@@ -235,17 +258,18 @@ static unsigned strike(struct bt *t, const struct site *s)
 bool slot_missed(struct vcpu *v, struct site *s, const struct block64 *b)
 {
 	struct bt *t = bt_of(v);
-	unsigned n;
+	unsigned n, struck;
+	u16 note;
 
 	if (s->count >= 0)
 		return false;
 	s->count = QUOTA;
 	if (t->stop || !b->host)
 		return false;
-	widen(v, s->slot / 8, v->emul.word[W_DIFF]);
-	if (strike(t, s) < STRIKES)
+	struck = strike(t, s);
+	if (widen(v, s->slot / 8, v->emul.word[W_DIFF], struck > 1 && v->emul.cpl == 3) || struck < STRIKES)
 		return false;
-	n = place(t, b, s->off);
-	t->missing[n / 64] |= 1ull << n % 64;
+	n = place(b, s->off, &note);
+	t->missing[n] = note;
 	return true;
 }

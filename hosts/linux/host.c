@@ -106,6 +106,25 @@ void host_code_free(size_t n, u8 *rw, u8 *rx)
 		munmap(rx, n);
 }
 
+u8 *host_window_alloc(size_t n)
+{
+	void *p = sys->mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void host_window_free(u8 *p, size_t n)
+{
+	if (p)
+		munmap(p, n);
+}
+
+/* Of no bytes at all of a shared mapping, mremap() makes a second one; of a private mapping it
+ * does not. */
+bool host_window_map(u8 *at, const void *ram, size_t n)
+{
+	return mremap((void *)(uintptr_t)ram, 0, n, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at;
+}
+
 enum { HWCAP2_FSGSBASE = 2 };
 
 void host_code_base(void *p)

@@ -25,7 +25,7 @@ static struct vcpu *guest(struct block64 **b, bool slots)
 	emul_sync_in(v);
 	GUEST_LOAD(v, block);
 	v->x86.rip = AT;
-	memset(bt_of(v)->missing, slots ? 0 : 0xff, sizeof(bt_of(v)->missing));
+	bt_of(v)->slotless = !slots;
 	bt_look(v);
 	*b = block_get(v, HOME);
 	assert_non_null(*b);

@@ -76,6 +76,30 @@ static void code_without_memfd(void **state)
 	host_code_free(4096, rw, rx);
 }
 
+static void windows(void **state)
+{
+	u8 *at = host_window_alloc(3 * 4096);
+	u8 *own = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct host_ram r;
+	assert_int_equal(host_ram_init(&r, 1 * MiB, true, false), 0);
+	u8 *ram = r.p;
+	ram[5 * 4096] = 1;
+	ram[9 * 4096 + 4095] = 2;
+	assert_true(host_window_map(at + 4096, ram + 5 * 4096, 4096));
+	assert_true(host_window_map(at, ram + 9 * 4096, 4096));
+	assert_int_equal(at[4096], 1);
+	assert_int_equal(at[4095], 2);
+	at[4096] = 3;
+	assert_int_equal(ram[5 * 4096], 3);
+	assert_true(host_window_map(at, ram + 5 * 4096, 4096));
+	assert_int_equal(at[0], 3);
+	assert_int_equal(ram[9 * 4096 + 4095], 2);
+	assert_false(host_window_map(at + 2 * 4096, own, 4096)); /* it would not be the same memory */
+	host_window_free(at, 3 * 4096);
+	host_ram_fini(&r);
+	munmap(own, 4096);
+}
+
 static void *count(void *arg)
 {
 	static u64 n;
@@ -297,6 +321,7 @@ int main(void)
 		cmocka_unit_test(code),
 		cmocka_unit_test(code_denied),
 		cmocka_unit_test(code_without_memfd),
+		cmocka_unit_test(windows),
 		cmocka_unit_test(locks),
 		cmocka_unit_test(sleep_and_wake),
 		cmocka_unit_test(random_and_time),

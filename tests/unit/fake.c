@@ -13,7 +13,7 @@
 
 u64 fake_now, fake_wallclock, fake_alarm;
 char fake_log[16384];
-unsigned fake_log_lines, fake_alloc_fail, fake_allocs, fake_live;
+unsigned fake_log_lines, fake_alloc_fail, fake_allocs, fake_live, fake_windows;
 struct fake_step *fake_script;
 unsigned fake_script_n, fake_script_at, fake_kicks;
 struct fake_bell fake_bell[FAKE_BELLS];
@@ -107,6 +107,24 @@ void host_code_free(size_t n, u8 *rw, u8 *rx)
 		munmap(rw, n);
 	if (rx)
 		munmap(rx, n);
+}
+
+u8 *host_window_alloc(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void host_window_free(u8 *p, size_t n)
+{
+	if (p)
+		munmap(p, n);
+}
+
+bool host_window_map(u8 *at, const void *ram, size_t n)
+{
+	fake_windows++;
+	return mremap((void *)(uintptr_t)ram, 0, n, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at;
 }
 
 void host_code_base(void *p) { syscall(SYS_arch_prctl, ARCH_SET_GS, p); }
@@ -266,7 +284,7 @@ struct vm *fake_vm(unsigned ncpu, size_t ram)
 	assert_non_null(m);
 	assert_int_equal(vm_init(&m->vm, "test", &fake_engine), 0);
 	if (ram) {
-		m->ram = mmap(NULL, ram, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		m->ram = mmap(NULL, ram, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		assert_true(m->ram != MAP_FAILED);
 		m->ram_size = ram;
 		assert_int_equal(ram_add(&m->vm, 0, ram, m->ram, false), 0);

@@ -21,6 +21,7 @@ extern unsigned fake_log_lines;
 extern unsigned fake_alloc_fail; /* n > 0: the nth host_alloc from now returns NULL */
 extern unsigned fake_allocs;    /* how many there were */
 extern unsigned fake_live;      /* how many are not freed */
+extern unsigned fake_windows;   /* how often host_window_map() was called */
 
 void fake_reset(void);          /* as at start */
 void fake_log_clear(void);

@@ -383,11 +383,54 @@ static void what_must_wait_holds_nobody_up(void **state)
 	guest_free(v);
 }
 
+/* A program at CPL 3 that jumps about in pages which lie elsewhere in memory, all mixed up, often enough
+ * to have them put side by side; and once more when two of them have changed places. */
+static void pages_side_by_side(void **state)
+{
+	static const u8 jumpy[] = {
+		0x69, 0xc1, 0x38, 0x12, 0x00, 0x00,  /* again: imul eax, ecx, 0x1238 */
+		0x25, 0xf8, 0xff, 0x01, 0x00,        /* and eax, 0x1fff8 */
+		0x48, 0x03, 0x14, 0x06,              /* add rdx, [rsi + rax] */
+		0x48, 0x31, 0x14, 0x07,              /* xor [rdi + rax], rdx */
+		0xff, 0xc9, 0x75, 0xe9, 0xf4,        /* dec ecx; jnz again; hlt */
+	};
+	struct vcpu *a = guest_on(&engine_interp), *b = guest_on(&engine_bt);
+	struct x86 x = a->x86;
+
+	memory(a);
+	random_state(&x);
+	x.r[RSI] = x.r[RDI] = DATA;
+	x.r[RCX] = 20000;
+	for (u64 k = 0; k < 32; k++)
+		st64(low + PT + (DATA / PAGE_SIZE + k) * 8, (DATA + k * 5 % 32 * PAGE_SIZE) | 7);
+	x86_ring(a, 3, true);
+	x86_ring(b, 3, true);
+	start(a, &x, AT, jumpy, sizeof(jumpy));
+	start(b, &x, AT, jumpy, sizeof(jumpy));
+	fake_windows = 0;
+	assert_true(go(a, b, 0, jumpy, sizeof(jumpy)));
+	assert_in_range(fake_windows, 16, 64);
+	for (unsigned k = 0; k < 2; k++) {
+		struct vcpu *v = k ? b : a;
+		u8 *pte = fake_ram(v->vm) + PT + (DATA / PAGE_SIZE + 7) * 8;
+		u64 was = ld64(pte);
+
+		st64(pte, ld64(pte + 8));
+		st64(pte + 8, was);
+		tlb_flush_page(v, DATA + 7 * PAGE_SIZE);
+		tlb_flush_page(v, DATA + 8 * PAGE_SIZE);
+		v->x86.rip = AT;
+		v->x86.r[RCX] = 20000;
+	}
+	assert_true(go(a, b, 1, jumpy, sizeof(jumpy)));
+	end(a, b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_blocks), cmocka_unit_test(random_changes),
-		cmocka_unit_test(what_must_wait_holds_nobody_up),
+		cmocka_unit_test(what_must_wait_holds_nobody_up), cmocka_unit_test(pages_side_by_side),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
