@@ -36,6 +36,11 @@ void host_code_base(void *);
 
 /* ---- time */
 u64 host_now(void);                  /* monotonic nanoseconds; never goes back */
+/* host_now() as a line over this processor's time stamp counter: ns + ((TSC - tsc) * rate >> 32), while
+ * the TSC is tsc or up to 2^32 more.  Each begins where the one before it is then, and is not far from it.
+ * false: there is none now.  Any thread. */
+struct host_line { u64 tsc, ns, rate; };
+bool host_line(struct host_line *);
 u64 host_wallclock(void);            /* nanoseconds since 1970-01-01 UTC */
 void host_alarm(struct vm *, u64 when); /* call vm_tick() at host_now() >= when or soon
 					 * after, with no lock held; replaces the last

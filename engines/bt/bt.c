@@ -37,6 +37,27 @@ static const u8 *leave(struct vcpu *v, enum done d)
 	return NULL;
 }
 
+static u64 scaled(const struct vcpu *v, u64 x)
+{
+	u32 khz = v->vm->tsc_khz;
+
+	return khz == 1000000 ? x : (u64)((unsigned __int128)x * khz / 1000000);
+}
+
+/* How the guest's TSC goes, for translated code. */
+static void look_at_clock(struct vcpu *v)
+{
+	u64 *w = v->emul.word;
+	struct host_line l;
+
+	w[W_TSC] = ~0ull;
+	if (!host_line(&l))
+		return;
+	w[W_TSC] = l.tsc;
+	w[W_TICKS] = scaled(v, l.ns - v->vm->boot_ns) + v->x86.tsc_offset;
+	w[W_RATE] = scaled(v, l.rate);
+}
+
 /* What must be looked at between blocks, when C has the vCPU anyway. */
 void bt_look(struct vcpu *v)
 {
@@ -44,6 +65,7 @@ void bt_look(struct vcpu *v)
 	unsigned c = tlb_context(v);
 
 	mem_epoch(v);
+	look_at_clock(v);
 	blocks_written(v);
 	if (unlikely(t->mappings != v->emul.mappings)) {
 		t->mappings = v->emul.mappings;

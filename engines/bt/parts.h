@@ -33,7 +33,9 @@ enum word {
 	W_SLOT, W_DIFF, W_PAGE, /* inside them */
 	W_SEEN,    /* emul.tlb_changes that each set of slots is of */
 	W_VIEW = W_SEEN + SLOT_SETS, /* and the view */
-	W_LIMITS = 20, /* slots: see slot.c */
+	W_TSC = W_VIEW + SLOT_SETS, W_TICKS, W_RATE, /* the guest's TSC: W_TICKS + ((TSC - W_TSC) * W_RATE >> 32), or the core's
+						      * affair while the TSC is less than W_TSC */
+	W_LIMITS = 24, /* slots: see slot.c */
 	W_TAGS = W_LIMITS + SLOT_SETS * SLOTS,
 	WORDS = W_TAGS + 2 * SLOT_SETS * SLOTS,
 };

@@ -174,7 +174,7 @@ static void plan_1b(const struct vcpu *v, struct plan *p)
 	else if (i->exec == op_pushf && i->osize == pointer(v))
 		p->kind = K_PUSHF, p->reads = true;
 	else if (i->exec == op_mov_from_seg)
-		p->kind = i->flags & INSN_MEM || i->osize == 2 || (i->reg & 7) > GS ? K_SITE : K_MOV_SEG;
+		p->kind = (i->reg & 7) > GS ? K_SITE : K_MOV_SEG, p->write = true, p->size = 2;
 	else if ((op >= 0x80 && op < 0x84) || op == 0xf6 || op == 0xf7 || op >= 0xfe)
 		group(v, p);
 	else if (one_byte[op])
@@ -192,6 +192,24 @@ static void pair(struct plan *p)
 	p->align = p->i.osize == 8 ? 16 : 0;
 }
 
+static void tsc(struct plan *p, bool aux)
+{
+	p->kind = K_TSC;
+	p->used = (u16)(1u << RAX | 1u << RDX | (unsigned)aux << RCX);
+}
+
+static void plan_0f01(const struct vcpu *v, struct plan *p)
+{
+	switch (p->i.pp ? 0 : p->i.modrm) {
+	case 0xf8: p->kind = K_SWAPGS; return;
+	case 0xca: p->kind = K_CLAC; return;
+	case 0xcb: p->kind = K_STAC; return;
+	case 0xf9:
+		if (cpuid_has(v, FEAT_RDTSCP))
+			tsc(p, true);
+	}
+}
+
 static void plan_0f(const struct vcpu *v, struct plan *p)
 {
 	const struct insn *i = &p->i;
@@ -200,8 +218,9 @@ static void plan_0f(const struct vcpu *v, struct plan *p)
 	if (op >= 0x80 && op < 0x90)
 		p->kind = i->osize == pointer(v) ? K_JCC : K_SITE, p->reads = true;
 	else if (op == 0x01)
-		p->kind = i->modrm == 0xf8 ? K_SWAPGS : i->modrm == 0xcb ? K_STAC :
-			  i->modrm == 0xca ? K_CLAC : K_SITE;
+		plan_0f01(v, p);
+	else if (i->exec == op_rdtsc)
+		tsc(p, false);
 	else if (i->exec == op_cmpxchg8b && (i->osize == 4 || cpuid_has(v, FEAT_CX16)))
 		pair(p);
 	else if ((op & 0xe7) == 0xa3 && i->flags & INSN_MEM && i->osize >= 4 &&
@@ -262,8 +281,14 @@ static bool core_32(const struct vcpu *v, const struct insn *i)
 	bool moffs = i->map == MAP_1B && (i->op & 0xfc) == 0xa0, lea = i->map == MAP_1B && i->op == 0x8d;
 	bool memory = (moffs || i->flags & INSN_MEM) && i->exec != op_nop;
 
-	return i->flags & INSN_VEX || (i->map == MAP_0F && i->op == 0x01) || (memory && i->asize == 2) ||
+	return i->flags & INSN_VEX || i->exec == op_fsgsbase || (i->map == MAP_0F && i->op == 0x01) || (memory && i->asize == 2) ||
 	       (memory && !lea && !segment);
+}
+
+static bool fence(const struct insn *i)
+{
+	return i->map == MAP_0F && i->op == 0xae && !(i->flags & (INSN_MEM | INSN_VEX)) && !i->pp &&
+	       i->modrm >= 0xe8 && i->exec != op_ud;
 }
 
 void scan(const struct vcpu *v, struct plan *p)
@@ -277,6 +302,10 @@ void scan(const struct vcpu *v, struct plan *p)
 		p->kind = K_NOTHING;
 	else if (p->i.map == MAP_1B && (p->i.op & 0xf8) == 0xd8)
 		x87_scan(v, p);
+	else if (f == op_fsgsbase)
+		p->kind = K_BASE;
+	else if (fence(&p->i))
+		p->kind = K_COPY;
 	else if (p->i.vec && p->i.map != MAP_1B)
 		vector_scan(v, p);
 	else if (p->i.flags & INSN_VEX)

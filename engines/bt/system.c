@@ -122,8 +122,87 @@ static void pushf(struct tr *r, const struct plan *p)
 
 static void mov_seg(struct tr *r, const struct plan *p)
 {
-	gs_movzx(&r->c, 0xb7, p->i.rm, (u32)offsetof(struct vcpu, x86.seg[0].sel) +
-				       (u32)sizeof(struct seg) * (p->i.reg & 7));
+	u32 sel = (u32)offsetof(struct vcpu, x86.seg[0].sel) + (u32)sizeof(struct seg) * (p->i.reg & 7);
+	struct code *c = &r->c;
+	unsigned t = r->s.b;
+
+	if (!(p->i.flags & INSN_MEM) && p->i.osize > 2) {
+		gs_movzx(c, 0xb7, p->i.rm, sel);
+		return;
+	}
+	if (p->i.flags & INSN_MEM) {
+		tr_address(r, p, r->s.a);
+		tr_spoil(r, p);
+		tr_check(r, p, 2, true, tr_slot(r, p));
+	}
+	gs_movzx(c, 0xb7, t, sel);
+	put8(c, 0x66);                               /* MOV, 16 bits */
+	put_rex(c, 0, t, p->i.flags & INSN_MEM ? r->s.a : p->i.rm);
+	put8(c, 0x89);
+	if (p->i.flags & INSN_MEM)
+		put_modrm(c, t, r->s.a, 0);
+	else
+		put8(c, 0xc0 | (t & 7) << 3 | (p->i.rm & 7));
+}
+
+/* RDFSBASE and its kin. */
+static void base(struct tr *r, const struct plan *p)
+{
+	unsigned n = p->i.modrm >> 3 & 7, wide = p->i.osize == 8, t = r->s.a, reg = p->i.rm;
+	u32 at = (u32)offsetof(struct vcpu, x86.seg[0].base) + (u32)sizeof(struct seg) * (FS + (n & 1));
+	struct code *c = &r->c;
+
+	tr_spoil(r, p);
+	PUT(c, 0x65, 0xf7, 0x04, 0x25);              /* TEST dword gs:[], imm */
+	put32(c, (u32)offsetof(struct vcpu, x86.cr4));
+	put32(c, CR4_FSGSBASE);
+	tr_or_core(r, p, CC_E);
+	if (n < 2) {
+		wide ? gs64(c, 0x8b, reg, at) : gs32(c, 0x8b, reg, at);
+		return;
+	}
+	put_rex(c, wide, reg, t);
+	PUT(c, 0x89, (u8)(0xc0 | (reg & 7) << 3 | (t & 7)));          /* MOV t, reg */
+	mov_rr(c, r->s.b, t);
+	put_rex(c, 1, 0, t);
+	PUT(c, 0xc1, (u8)(0xe0 | (t & 7)), 16);                       /* SHL t, 16 */
+	put_rex(c, 1, 0, t);
+	PUT(c, 0xc1, (u8)(0xf8 | (t & 7)), 16);                       /* SAR t, 16 */
+	put_rex(c, 1, t, r->s.b);
+	PUT(c, 0x39, (u8)(0xc0 | (t & 7) << 3 | (r->s.b & 7)));       /* CMP s.b, t: canonical? */
+	tr_or_core(r, p, CC_NE);
+	gs64(c, 0x89, t, at);
+}
+
+/* RDTSC and RDTSCP by the host's TSC and the line that leads from it to the guest's. */
+static void tsc(struct tr *r, const struct plan *p)
+{
+	bool aux = p->i.op != 0x31;
+	struct code *c = &r->c;
+
+	tr_spoil(r, p);
+	PUT(c, 0x65, 0xf7, 0x04, 0x25);              /* TEST dword gs:[], imm */
+	put32(c, (u32)offsetof(struct vcpu, x86.cr4));
+	put32(c, CR4_TSD);
+	tr_or_core(r, p, CC_NE);
+	if (aux)
+		PUT(c, 0x0f, 0xae, 0xe8);            /* LFENCE: it waits for what is before it */
+	PUT(c, 0x0f, 0x31);
+	PUT(c, 0x48, 0xc1, 0xe2, 32);                /* SHL RDX, 32 */
+	PUT(c, 0x48, 0x09, 0xd0);                    /* OR RAX, RDX */
+	gs64(c, 0x2b, RAX, WORD_AT(W_TSC));
+	tr_or_core(r, p, CC_B);
+	mov_rr(c, RDX, RAX);
+	PUT(c, 0x48, 0xc1, 0xea, 32);                /* SHR RDX, 32: an old line is none */
+	tr_or_core(r, p, CC_NE);
+	gs64(c, 0xf7, 4, WORD_AT(W_RATE));           /* MUL */
+	PUT(c, 0x48, 0x0f, 0xac, 0xd0, 32);          /* SHRD RAX, RDX, 32 */
+	gs64(c, 0x03, RAX, WORD_AT(W_TICKS));
+	mov_rr(c, RDX, RAX);
+	PUT(c, 0x48, 0xc1, 0xea, 32);                /* SHR RDX, 32 */
+	PUT(c, 0x89, 0xc0);                          /* MOV EAX, EAX */
+	if (aux)
+		gs32(c, 0x8b, RCX, (u32)offsetof(struct vcpu, x86.tsc_aux));
 }
 
 bool tr_system(struct tr *r, const struct plan *p)
@@ -136,6 +215,8 @@ bool tr_system(struct tr *r, const struct plan *p)
 	case K_SWAPGS: swapgs(r, p); return true;
 	case K_PUSHF: pushf(r, p); return true;
 	case K_MOV_SEG: mov_seg(r, p); return true;
+	case K_TSC: tsc(r, p); return true;
+	case K_BASE: base(r, p); return true;
 	default: return false;
 	}
 }

@@ -17,7 +17,7 @@ static unsigned free_pairs(u16 used)
 
 static bool goes_on(enum kind k)
 {
-	return k == K_STI || k == K_STAC || k == K_CLAC || k == K_SWAPGS;
+	return k == K_STI || k == K_STAC || k == K_CLAC || k == K_SWAPGS || k == K_TSC;
 }
 
 static void read_block(struct tr *r, unsigned room, u8 hint)
@@ -73,7 +73,7 @@ static bool self_writable(struct vcpu *v, u64 rip)
 static bool stores(const struct plan *p)
 {
 	return p->write || p->kind == K_SITE || p->kind == K_PUSH || p->kind == K_PUSH_IMM || p->kind == K_PUSH_MEM ||
-	       p->kind == K_PUSHF;
+	       p->kind == K_PUSHF || (p->kind == K_MOV_SEG && p->i.flags & INSN_MEM);
 }
 
 /* Are the flags read before they are written?  Everything may read them behind the end, and

@@ -2,6 +2,7 @@
 #include "tests/host/host_test.h"
 
 #include "core/vm.h"
+#include "hosts/linux/clock.h"
 #include "hosts/linux/file.h"
 #include "hosts/linux/linux.h"
 #include "hosts/linux/loop.h"
@@ -11,6 +12,8 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 static void memory(void **state)
 {
@@ -98,6 +101,51 @@ static void windows(void **state)
 	host_window_free(at, 3 * 4096);
 	host_ram_fini(&r);
 	munmap(own, 4096);
+}
+
+static u64 monotonic(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * SEC + (u64)t.tv_nsec;
+}
+
+static void *never_back(void *arg)
+{
+	u64 end = monotonic() + 300000000, last = host_now();
+	while (monotonic() < end) {
+		u64 now = host_now();
+		if (now < last)
+			return arg;
+		last = now;
+	}
+	return NULL;
+}
+
+/* Time by lines over the TSC: none lies far from the clock, none goes back, and none is drawn of a
+ * time that stood. */
+static void time_by_the_tsc(void **state)
+{
+	pthread_t other;
+	struct host_line l;
+	u64 ahead = host_now() - monotonic();
+	void *back;
+	pthread_create(&other, NULL, never_back, &ahead);
+	assert_null(never_back(&ahead));
+	pthread_join(other, &back);
+	assert_null(back);
+	assert_in_range(host_now() - monotonic() - ahead + 2000000, 0, 4000000);
+	if (!host_line(&l))
+		return; /* the kernel keeps time by something else */
+	assert_in_range(host_now() - l.ns, 0, 2 * SEC);
+	clock_stop();
+	u64 stood = host_now();
+	assert_false(host_line(&l));
+	usleep(30000);
+	assert_int_equal(host_now(), stood);
+	clock_go();
+	assert_false(host_line(&l));
+	assert_in_range(host_now() - stood, 0, 20000000);
 }
 
 static void *count(void *arg)
@@ -322,6 +370,7 @@ int main(void)
 		cmocka_unit_test(code_denied),
 		cmocka_unit_test(code_without_memfd),
 		cmocka_unit_test(windows),
+		cmocka_unit_test(time_by_the_tsc),
 		cmocka_unit_test(locks),
 		cmocka_unit_test(sleep_and_wake),
 		cmocka_unit_test(random_and_time),

@@ -130,6 +130,7 @@ bool host_window_map(u8 *at, const void *ram, size_t n)
 void host_code_base(void *p) { syscall(SYS_arch_prctl, ARCH_SET_GS, p); }
 
 u64 host_now(void) { return fake_now; }
+bool host_line(struct host_line *l) { return false; }
 u64 host_wallclock(void) { return fake_wallclock + fake_now; }
 void host_alarm(struct vm *vm, u64 when) { fake_alarm = when; }
 
