@@ -115,11 +115,11 @@ static void count_all(struct vcpu *v)
 	t->local_code = false;
 }
 
-/* The supervisor's pages that are not global may be others. */
+/* The supervisor's pages that are not global may be others.  Those that are stay in the TLB, and
+ * in the sets of where code was executed. */
 static void count_local(struct vcpu *v)
 {
-	if (v->emul.tlb->local_code)
-		count_all(v);
+	v->emul.mappings += v->emul.tlb->local_code;
 }
 
 void tlb_flush_all(struct vcpu *v)
@@ -142,6 +142,7 @@ void tlb_flush_nonglobal(struct vcpu *v)
 		v->emul.user_mappings[c]++;
 	for (unsigned i = 0; i < VIEWS; i++)
 		view_flush(&v->emul.tlb->view[i], false);
+	v->emul.tlb->local_code = false;
 }
 
 /* Was code executed in a's page?  The sets know of pages whose entries are gone. */
@@ -215,6 +216,7 @@ static void flush_context(struct vcpu *v, unsigned c, bool globals)
 	v->emul.tlb_changes[1]++;
 	view_flush(&t->view[SUPER], globals);
 	view_flush(&t->view[SUPER_AC], globals);
+	t->local_code = false;
 }
 
 void tlb_flush_pcid(struct vcpu *v, unsigned pcid)
@@ -242,6 +244,7 @@ void tlb_new_cr3(struct vcpu *v, u64 old, bool keep)
 	v->emul.tlb_changes[1]++;
 	view_flush(&t->view[SUPER], false);
 	view_flush(&t->view[SUPER_AC], false);
+	t->local_code = false;
 	for (c = 0; c < CONTEXTS && t->pcid[c] != pcid; c++)
 		;
 	if (c < CONTEXTS) {
