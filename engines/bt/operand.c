@@ -84,6 +84,13 @@ int tr_slot(const struct tr *r, const struct plan *p)
 	return 16 + ((i->base < 16 ? 5 * (i->base + 1) : 0) + i->index) % 16;
 }
 
+/* A kernel follows its pointers from object to object: hardly one lies in the page where the last one by the
+ * same register did.  Its stack and what it finds by GS or by a fixed address do. */
+static bool settled(const struct tr *r, int slot)
+{
+	return !r->b->super || slot == RSP || slot >= 32;
+}
+
 void tr_check(struct tr *r, const struct plan *p, unsigned size, bool write, int slot)
 {
 	u8 tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
@@ -95,7 +102,7 @@ void tr_check(struct tr *r, const struct plan *p, unsigned size, bool write, int
 		PUT(c, 0xf6, (u8)(0xc0 | (a & 7)), (u8)(p->align - 1)); /* TEST a, align - 1 */
 		tr_later(r, jcc(c, CC_NE, 0), LATE_SITE, (unsigned)(p - r->plan), 0);
 	}
-	if (slot != NO_SLOT && !slot_missing(c->t, r->b, p->off)) {
+	if (slot != NO_SLOT && settled(r, slot) && !slot_missing(c->t, r->b, p->off)) {
 		tr_slot_check(r, p, size, write, (unsigned)slot);
 		return;
 	}

@@ -15,6 +15,7 @@ CODE(block, "mov %eax, 8(%rdi)\n"
 	    "push %rbx\n"
 	    "ret");
 
+/* Of the supervisor, or, with slots, which it hardly uses, of a user. */
 static struct vcpu *guest(struct block64 **b, bool slots)
 {
 	struct vcpu *v = guest_new();
@@ -22,6 +23,8 @@ static struct vcpu *guest(struct block64 **b, bool slots)
 	engine_interp.vcpu_fini(v);
 	assert_int_equal(engine_bt.vcpu_init(v), 0);
 	v->x86.cr4 |= CR4_OSFXSR;
+	if (slots)
+		x86_ring(v, 3, true);
 	emul_sync_in(v);
 	GUEST_LOAD(v, block);
 	v->x86.rip = AT;
@@ -149,13 +152,13 @@ static void wrong_slots(void **state)
 	change(slotted, countof(slotted), true);
 }
 
-/* A slot for reading where it is for writing, a small one for a large, the users', none. */
+/* A slot for reading where it is for writing, a small one for a large, the supervisor's, none. */
 static void others(const struct vcpu *v, const struct block64 *b, struct site *s)
 {
 	unsigned slot = s->slot / 8, reg = slot % SLOT_REGS, kind = slot / SLOT_REGS % 4;
 	const unsigned wrong[] = {
-		8 * (reg + SLOT_REGS * (kind ^ 1) + SLOTS), 8 * (reg + SLOT_REGS * (kind ^ 2) + SLOTS),
-		8 * (slot - SLOTS), 8 * slot + 4, 8 * (slot + SLOTS),
+		8 * (reg + SLOT_REGS * (kind ^ 1)), 8 * (reg + SLOT_REGS * (kind ^ 2)), 8 * (slot + SLOTS),
+		8 * slot + 4, 8 * (slot + 2 * SLOTS),
 	};
 	u32 at;
 
