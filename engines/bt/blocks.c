@@ -116,16 +116,18 @@ static void cut(struct bt *t, struct block64 *b)
 			target_empty(t, n, index_of(n, b->rip));
 }
 
-static void forget_out(struct out *o)
+/* Its target knows it no more. */
+static struct out *forget_out(struct out *o)
 {
 	struct out **p;
 
 	if (!o->to)
-		return;
+		return o;
 	for (p = &o->to->in; *p != o; p = &(*p)->next)
 		;
 	*p = o->next;
 	o->to = NULL;
+	return o;
 }
 
 static void page_put(struct block64 **list, struct block64 *b)
@@ -182,6 +184,7 @@ void blocks_drop(struct vcpu *v)
 	memset(t->page_index, 0, 2 * CODE_PAGES * sizeof(*t->page_index));
 	targets_clear_all(t);
 	t->npages = 0;
+	t->nfar = 0;
 	t->arena_used = 64;
 	t->used = t->thunks_end;
 	t->drops++;
@@ -375,10 +378,26 @@ struct block64 *block_get(struct vcpu *v, u8 hint)
 
 /* ---- linking */
 
+void links_cut(struct bt *t)
+{
+	for (u32 n = 0; n < t->nfar; n++) {
+		struct out *o = (struct out *)(void *)(t->arena + t->far[n]);
+
+		if (o->to)
+			unlink_out(t, forget_out(o));
+	}
+	t->nfar = 0;
+}
+
 void block_link(struct bt *t, struct out *o, struct block64 *to)
 {
 	if (o->to || !room_for_one(t))
 		return;
+	if ((o->from->rip ^ to->rip) >> 12) {
+		if (t->nfar == FAR)
+			links_cut(t);
+		t->far[t->nfar++] = ref(t, o);
+	}
 	o->to = to;
 	o->next = to->in;
 	to->in = o;

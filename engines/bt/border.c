@@ -174,6 +174,12 @@ void tr_table_jump(struct tr *r, const struct plan *p, s32 pop)
 	table_tail(r, p, pop);
 }
 
+/* Rule 5. */
+static bool by_table(const struct tr *r, u64 rip)
+{
+	return (rip ^ r->b->rip) >> 12 && !r->b->super;
+}
+
 void tr_exit_to(struct tr *r, u64 rip)
 {
 	struct code *c = &r->c;
@@ -181,7 +187,7 @@ void tr_exit_to(struct tr *r, u64 rip)
 
 	if (c->narrow)
 		rip = (u32)rip;
-	if ((rip ^ r->b->rip) >> 12) {
+	if (by_table(r, rip)) {
 		tr_need_stash(r);
 		mov_imm(c, r->s.a, rip);
 		tr_table_jump(r, NULL, 0);
@@ -199,7 +205,7 @@ void tr_exit_jcc(struct tr *r, const struct plan *p, u64 next)
 	if (c->narrow)
 		rip = (u32)rip;
 	tr_need_host(r);
-	if ((rip ^ r->b->rip) >> 12) {
+	if (by_table(r, rip)) {
 		tr_later(r, jcc(c, p->i.op & 15, 0), LATE_TABLE, r->stash, rip);
 	} else {
 		struct out *o = &r->b->out[r->nout++];

@@ -70,6 +70,7 @@ void bt_look(struct vcpu *v)
 	if (unlikely(t->mappings != v->emul.mappings)) {
 		t->mappings = v->emul.mappings;
 		targets_clear_all(t);
+		links_cut(t);
 	}
 	if (unlikely(t->user_mappings[c] != v->emul.user_mappings[c])) {
 		t->user_mappings[c] = v->emul.user_mappings[c];
@@ -211,7 +212,7 @@ const u8 *bt_link(struct vcpu *v)
 	b = next_block(v, o->from->pair);
 	if (!b)
 		return go_on(v, HOME);
-	if (drops == t->drops && !((o->from->rip ^ b->rip) >> 12) && o->from->host)
+	if (drops == t->drops && o->from->host && o->from->super == b->super)
 		block_link(t, o, b);
 	enter(v);
 	return t->rx + b->enter;

@@ -218,6 +218,7 @@ const u8 *target_get(const struct bt *, unsigned table, u64 rip); /* NULL: none 
 void target_set(struct bt *, unsigned table, const struct block64 *);
 void targets_clear(struct bt *, unsigned table);
 void targets_clear_all(struct bt *);
+void links_cut(struct bt *); /* those between pages */
 void blocks_written(struct vcpu *);
 void blocks_rekey(struct bt *);     /* nobody goes to blocks with vector instructions any more */
 void *arena_take(struct bt *, size_t n);
