@@ -37,8 +37,9 @@ void host_code_base(void *);
 /* ---- time */
 u64 host_now(void);                  /* monotonic nanoseconds; never goes back */
 /* host_now() as a line over this processor's time stamp counter: ns + ((TSC - tsc) * rate >> 32), while
- * the TSC is tsc or up to 2^32 more.  Each begins where the one before it is then, and is not far from it.
+ * the TSC is tsc or up to 2^HOST_LINE_BITS - 1 more; the next line begins where this one ends.
  * false: there is none now.  Any thread. */
+enum { HOST_LINE_BITS = 28 };
 struct host_line { u64 tsc, ns, rate; };
 bool host_line(struct host_line *);
 u64 host_wallclock(void);            /* nanoseconds since 1970-01-01 UTC */

@@ -193,7 +193,7 @@ static void tsc(struct tr *r, const struct plan *p)
 	gs64(c, 0x2b, RAX, WORD_AT(W_TSC));
 	tr_or_core(r, p, CC_B);
 	mov_rr(c, RDX, RAX);
-	PUT(c, 0x48, 0xc1, 0xea, 32);                /* SHR RDX, 32: an old line is none */
+	PUT(c, 0x48, 0xc1, 0xea, HOST_LINE_BITS);    /* SHR RDX: a line that ended is none */
 	tr_or_core(r, p, CC_NE);
 	gs64(c, 0xf7, 4, WORD_AT(W_RATE));           /* MUL */
 	PUT(c, 0x48, 0x0f, 0xac, 0xd0, 32);          /* SHRD RAX, RDX, 32 */

@@ -1,9 +1,11 @@
 /* host_now() = CLOCK_MONOTONIC / slow + AHEAD - all the time it stood.
  *
  * Where the system itself keeps time by the processor's time stamp counter, so do we, for an engine can then
- * give its guest a time without leaving translated code: by a line over the TSC that is drawn anew each tenth of
- * a second.  It begins where the last one was then, so time never goes back, and leads to where CLOCK_MONOTONIC
- * will be.  Before the first one there is none for a while: two readings far enough apart make it.
+ * give its guest a time without leaving translated code: by a line over the TSC.  A line holds for LINE ticks, and
+ * the next one begins at the tick where it ends and at the time it leads to; whoever comes behind the end draws it
+ * before he has a time.  So all threads see one time, whichever lines they kept, and it never goes back.  Each
+ * leads to where CLOCK_MONOTONIC will be at its end.  Before the first one there is none for a while: two readings
+ * far enough apart make it.
  *
  * It begins far ahead, so that what began long ago on a machine that has run longer
  * than this one still lies behind us.  A multiple of 2^32 ms: libslirp counts in those. */
@@ -11,6 +13,7 @@
 #include "core/host.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -46,8 +49,9 @@ static u64 exact(void)
 
 /* ---- the line */
 
-enum { FIRST = 20000000, EACH = 100000000, /* ns */ BENT = 20000 /* one part of a rate */ };
-#define BROKEN (SEC / 1000)      /* so far from the truth is no line bent, but a new one begun */
+enum { FIRST = 20000000, /* ns */ BENT = 20000 /* one part of a rate */ };
+#define LINE (1ull << HOST_LINE_BITS)
+#define BROKEN (SEC / 1000)      /* so far from the truth is no line bent, but time made to leap or to crawl */
 #define REACH (1ull << 32)       /* what the TSC has gone farther since nobody drew: the machine slept, perhaps */
 enum trust { UNKNOWN, NO, YES };
 
@@ -103,59 +107,129 @@ static void line_set(u64 at, u64 ns, u64 rate)
 	atomic_fetch_add_explicit(&turn, 1, memory_order_release);
 }
 
-/* A TSC a little before the line's is another thread's of before it was drawn. */
+static void lock(void)
+{
+	while (atomic_flag_test_and_set_explicit(&drawing, memory_order_acquire))
+		sched_yield();
+}
+
+static void unlock(void)
+{
+	atomic_flag_clear_explicit(&drawing, memory_order_release);
+}
+
+/* A TSC a little before the line's is another processor's, or of before it was drawn. */
 static u64 line_at(const struct host_line *l, u64 at)
 {
 	u64 d = at > l->tsc ? at - l->tsc : 0;
 	return l->ns + (u64)((unsigned __int128)d * l->rate >> 32);
 }
 
-/* The rate from the mark to here, bent to meet the truth in as long again. */
-static void draw(const struct host_line *old, u64 at, u64 now)
+/* rate, bent to make up for being off within a line's length. */
+static u64 bent(u64 rate, s64 off)
 {
-	u64 ran = now - mark_ns, rate = (u64)(((unsigned __int128)ran << 32) / (at - mark_tsc));
-	u64 ns = old->rate ? line_at(old, at) : now, most = rate / BENT;
-	s64 off = (s64)(now - ns);
-
-	if (off > (s64)BROKEN)
-		ns = now;
-	else if (off < -(s64)BROKEN)
-		rate /= 2;
-	else if (off)
-		rate += (u64)((s64)(min_u64((u64)(off < 0 ? -off : off) * (rate >> 8) / ran << 8, most)) *
-			      (off < 0 ? -1 : 1));
-	line_set(at, ns, rate);
+	u64 most = rate / BENT, bend = min_u64(((u64)(off < 0 ? -off : off) << 32) / LINE, most);
+	if (off < -(s64)BROKEN)
+		return rate / 2;
+	return off < 0 ? rate - bend : rate + bend;
 }
 
-static void line_renew(void)
+/* The line behind old, which time is on now; the first one begins here. */
+static void draw(const struct host_line *old, u64 at, u64 now)
+{
+	u64 rate = old->rate;
+	if (now - mark_ns >= FIRST) /* less tells little */
+		rate = (u64)(((unsigned __int128)(now - mark_ns) << 32) / (at - mark_tsc));
+	if (!old->rate) {
+		line_set(at, now, rate);
+		return;
+	}
+	u64 begin = old->tsc + ((at - old->tsc) & ~(LINE - 1));
+	s64 off = (s64)(now - line_at(old, at));
+	line_set(begin, line_at(old, begin) + (off > (s64)BROKEN ? (u64)off : 0),
+		 bent(rate, off > (s64)BROKEN ? 0 : off));
+}
+
+static bool ended(const struct host_line *l, u64 at)
+{
+	return at > l->tsc && at - l->tsc >= LINE;
+}
+
+/* Both clocks at one moment.  Who was interrupted between them tries again; *at is not behind *now in
+ * any case, for a line that began too late would go back behind times that were told before. */
+static void read_both(u64 *at, u64 *now)
+{
+	enum { TRIES = 8, LITTLE = 1 << 14 /* ticks */ };
+	for (unsigned i = 0; i < TRIES; i++) {
+		*at = tsc();
+		*now = exact();
+		if (tsc() - *at < LITTLE)
+			return;
+	}
+}
+
+/* Draws when it is time. */
+static void look(void)
 {
 	struct host_line old;
-	if (!trust() || atomic_flag_test_and_set_explicit(&drawing, memory_order_acquire))
-		return;
 	bool had = line_get(&old);
-	u64 at = tsc(), now = exact(), took = tsc() - at;
-	if (!mark_ns || at <= mark_tsc || now <= mark_ns) {
-		mark_tsc = at + took / 2, mark_ns = now;
-	} else if (now - mark_ns >= (had ? EACH / 2 : FIRST)) {
-		draw(&old, at + took / 2, now);
-		mark_tsc = at + took / 2, mark_ns = now;
+	u64 at, now;
+	read_both(&at, &now);
+	if (had && at - old.tsc + REACH >= 2 * REACH) {
+		line_set(0, 0, 0);
+		had = false, mark_ns = 0;
 	}
-	atomic_flag_clear_explicit(&drawing, memory_order_release);
+	if (!mark_ns || at <= mark_tsc || now <= mark_ns) {
+		mark_tsc = at, mark_ns = now;
+	} else if (had ? ended(&old, at) : now - mark_ns >= FIRST) {
+		draw(&old, at, now);
+		mark_tsc = at, mark_ns = now;
+	}
+}
+
+/* The line that time is on at tick *at, which is now; false: there is none. */
+static bool line_now(struct host_line *l, u64 *at)
+{
+	bool had = line_get(l);
+	*at = tsc();
+	while (had && ended(l, *at)) {
+		lock();
+		look();
+		unlock();
+		had = line_get(l);
+		*at = tsc();
+	}
+	return had;
+}
+
+/* Where there is no line: so that none is drawn while somebody reads the time without. */
+static u64 without(void)
+{
+	struct host_line l;
+	u64 at, now;
+	if (!trust())
+		return exact();
+	lock();
+	look();
+	at = tsc();
+	now = line_get(&l) ? line_at(&l, at) : exact();
+	unlock();
+	return now;
 }
 
 /* Time stood, or goes otherwise: nothing is known. */
 static void line_forget(void)
 {
-	while (atomic_flag_test_and_set_explicit(&drawing, memory_order_acquire))
-		;
+	lock();
 	line_set(0, 0, 0);
 	mark_ns = 0;
-	atomic_flag_clear_explicit(&drawing, memory_order_release);
+	unlock();
 }
 
 bool host_line(struct host_line *l)
 {
-	return !atomic_load_explicit(&stopped, memory_order_acquire) && line_get(l);
+	u64 at;
+	return !atomic_load_explicit(&stopped, memory_order_acquire) && line_now(l, &at);
 }
 
 u64 host_now(void)
@@ -164,18 +238,7 @@ u64 host_now(void)
 	struct host_line l;
 	if (s)
 		return s;
-	if (!line_get(&l)) {
-		line_renew();
-		return exact();
-	}
-	at = tsc();
-	if (at - l.tsc + REACH >= 2 * REACH) {
-		line_forget();
-		return exact();
-	}
-	if (at > l.tsc && (unsigned __int128)(at - l.tsc) * l.rate >> 32 > EACH)
-		line_renew();
-	return line_at(&l, at);
+	return line_now(&l, &at) ? line_at(&l, at) : without();
 }
 
 u64 host_wallclock(void)
