@@ -133,8 +133,9 @@ struct bt {
 	enum done done;            /* why the code was left */
 	bool bmi2;                 /* the host has it, and the guest */
 	u8 key;                    /* what vector_key() said last */
-	u8 strikes[1 << 9];        /* by site (hashed): how often its count ran out, */
-	u64 counted;               /* since then */
+	u8 strikes[1 << 9];        /* by site (hashed): how often its count ran out since `counted` */
+	u16 reached[1 << 9];       /* and how many pages in a window it got at most */
+	u64 counted;
 	u16 missing[1 << 14];      /* instructions (hashed) whose slots missed too often: slot.c */
 	bool slotless;             /* for tests: no instruction uses slots */
 	bool single, stop;         /* bt_one(): blocks of one instruction; it has begun */
@@ -198,13 +199,13 @@ void slots_empty(struct vcpu *);
 struct stretch {
 	u64 a, host;           /* linear and host address of its first page */
 	unsigned pages;
-	bool grown;            /* some of it was mapped only now */
 };
 int windows_init(struct bt *, unsigned nvcpu);
 void windows_fini(struct bt *);
 void windows_forget(struct bt *); /* the host may have put other memory where guest memory was */
-/* The pages around a that the TLB has, for reading or for writing, side by side; false: none. */
-bool window_around(struct vcpu *, u64 a, bool write, struct stretch *);
+/* The pages around a that the TLB has, for reading or for writing, side by side; false: none.  grow: those
+ * that are not may be put there. */
+bool window_around(struct vcpu *, u64 a, bool write, bool grow, struct stretch *);
 
 /* blocks.c */
 void block_forget(struct bt *, struct block64 *); /* it is made anew when it is come to again */

@@ -220,45 +220,60 @@ static void reach(struct vcpu *v, u32 slot, u64 a, u64 host, u64 pages)
 }
 
 /* The slot gets all the pages around address a that lie in the host, or in a window, as they do in the
- * guest and that the TLB has.  true: a window grew for it, and may grow more. */
-static bool widen(struct vcpu *v, u32 slot, u64 a, bool window)
+ * guest and that the TLB has: how many in a window, or 0. */
+static unsigned widen(struct vcpu *v, u32 slot, u64 a, bool grow)
 {
 	const struct tlb_entry *e = tlb_entry(v, a), *first = e, *last = e, *all = v->emul.view;
 	bool write = slot / SLOT_REGS & 1;
 	struct stretch x;
 
 	if (!tlb_hit(write ? e->write : e->read, a, 1) || v->x86.rflags & FLAG_AC)
-		return false;
+		return 0;
 	while (last - e < LONGEST && last < all + TLB_SIZE - 1 && follows(last, last + 1, write))
 		last++;
 	while (e - first < LONGEST && first > all && follows(first - 1, first, write))
 		first--;
-	if (!window || !window_around(v, a, write, &x) || x.pages <= last - first + 1) {
+	if (v->emul.cpl != 3 || !window_around(v, a, write, grow, &x) || x.pages <= last - first + 1) {
 		reach(v, slot, write ? first->write : first->read, first->page, (u64)(last - first + 1));
-		return false;
+		return 0;
 	}
 	reach(v, slot, x.a, x.host, x.pages);
-	return x.grown;
+	return x.pages;
 }
 
-/* How often s has run out within the present period. */
-static unsigned strike(struct bt *t, const struct site *s)
+/* Where the strikes of s within the present period are counted. */
+static unsigned strikes(struct bt *t, const struct site *s)
 {
-	u8 *n = &t->strikes[ref(t, s) / 16 % countof(t->strikes)];
 	u64 now = host_now();
 
 	if (now - t->counted > PERIOD) {
 		memset(t->strikes, 0, sizeof(t->strikes));
 		t->counted = now;
 	}
-	*n = (u8)(*n % STRIKES + 1);
-	return *n;
+	return ref(t, s) / 16 % countof(t->strikes);
+}
+
+/* The slot's count ran out.  That is no strike while it reaches farther each time: a program goes through
+ * its memory for the first time. */
+static bool strike(struct vcpu *v, struct bt *t, const struct site *s)
+{
+	unsigned n = strikes(t, s);
+	unsigned pages = widen(v, s->slot / 8, v->emul.word[W_DIFF], t->strikes[n]);
+
+	if (pages > t->reached[n]) {
+		t->reached[n] = (u16)pages;
+		return false;
+	}
+	if (++t->strikes[n] < STRIKES)
+		return false;
+	t->strikes[n] = t->reached[n] = 0;
+	return true;
 }
 
 bool slot_missed(struct vcpu *v, struct site *s, const struct block64 *b)
 {
 	struct bt *t = bt_of(v);
-	unsigned n, struck;
+	unsigned n;
 	u16 note;
 
 	if (s->count >= 0)
@@ -266,8 +281,7 @@ bool slot_missed(struct vcpu *v, struct site *s, const struct block64 *b)
 	s->count = QUOTA;
 	if (t->stop || !b->host)
 		return false;
-	struck = strike(t, s);
-	if (widen(v, s->slot / 8, v->emul.word[W_DIFF], struck > 1 && v->emul.cpl == 3) || struck < STRIKES)
+	if (!strike(v, t, s))
 		return false;
 	n = place(b, s->off, &note);
 	t->missing[n] = note;

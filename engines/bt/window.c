@@ -60,14 +60,16 @@ void windows_forget(struct bt *t)
 		t->windows->w[n].view = NULL;
 }
 
-/* The one around a. */
-static struct window *find(struct vcpu *v, struct windows *s, u64 a)
+/* The one around a; NULL: there is none, and none is to be made. */
+static struct window *find(struct vcpu *v, struct windows *s, u64 a, bool grow)
 {
 	struct window *w;
 
 	for (unsigned n = 0; n < s->n; n++)
 		if (s->w[n].view == v->emul.view && a - s->w[n].first < WINDOW_PAGES * PAGE_SIZE)
 			return &s->w[n];
+	if (!grow)
+		return NULL;
 	w = &s->w[s->next++ % s->n];
 	slots_empty(v);
 	memset(w->page, 0, sizeof(w->page));
@@ -93,8 +95,8 @@ static bool paid(struct windows *s)
 	return true;
 }
 
-/* Place i is, or can be made, what the TLB says. */
-static bool have(struct vcpu *v, struct windows *s, struct window *w, unsigned i, bool write)
+/* Place i is, or with grow can be made, what the TLB says. */
+static bool have(struct vcpu *v, struct windows *s, struct window *w, unsigned i, bool write, bool grow)
 {
 	u64 a = w->first + (u64)i * PAGE_SIZE;
 	const struct tlb_entry *e = tlb_entry(v, a);
@@ -103,7 +105,7 @@ static bool have(struct vcpu *v, struct windows *s, struct window *w, unsigned i
 		return false;
 	if (w->page[i] == e->page)
 		return true;
-	if (!paid(s))
+	if (!grow || !paid(s))
 		return false;
 	if (w->page[i])
 		slots_empty(v);
@@ -114,25 +116,25 @@ static bool have(struct vcpu *v, struct windows *s, struct window *w, unsigned i
 	return true;
 }
 
-bool window_around(struct vcpu *v, u64 a, bool write, struct stretch *x)
+bool window_around(struct vcpu *v, u64 a, bool write, bool grow, struct stretch *x)
 {
 	struct windows *s = bt_of(v)->windows;
-	u64 page = a & ~0xfffull, credit;
+	u64 page = a & ~0xfffull;
 	unsigned i, first, end;
 	struct window *w;
 
 	if (!s || !s->n)
 		return false;
-	w = find(v, s, page);
-	i = (unsigned)((page - w->first) / PAGE_SIZE);
-	credit = s->credit;
-	if (!have(v, s, w, i, write))
+	w = find(v, s, page, grow);
+	if (!w)
 		return false;
-	for (first = i; first && have(v, s, w, first - 1, write); first--)
+	i = (unsigned)((page - w->first) / PAGE_SIZE);
+	if (!have(v, s, w, i, write, grow))
+		return false;
+	for (first = i; first && have(v, s, w, first - 1, write, grow); first--)
 		;
-	for (end = i + 1; end < WINDOW_PAGES && have(v, s, w, end, write); end++)
+	for (end = i + 1; end < WINDOW_PAGES && have(v, s, w, end, write, grow); end++)
 		;
-	*x = (struct stretch){w->first + (u64)first * PAGE_SIZE, (u64)(uintptr_t)place(s, w, first),
-			      end - first, s->credit != credit};
+	*x = (struct stretch){w->first + (u64)first * PAGE_SIZE, (u64)(uintptr_t)place(s, w, first), end - first};
 	return true;
 }
