@@ -146,12 +146,20 @@ static const u8 *go_on(struct vcpu *v, u8 hint)
 			target_set(t, table, b);
 			at = t->rx + b->enter;
 		} else {
-			d = interp_one(v, &t->interp);
+			d = interp_insn(v, &t->interp);
 		}
 	} while (!at);
 	v->emul.word[W_TABLE] = (u64)(uintptr_t)t->table[table];
 	enter(v);
 	return at;
+}
+
+/* Where no block begins: the interpreter's part, and on. */
+static const u8 *go_across(struct vcpu *v)
+{
+	enum done d = interp_insn(v, &bt_of(v)->interp);
+
+	return d == DONE_NEXT || d == DONE_BRANCH ? go_on(v, HOME) : leave(v, d);
 }
 
 /* The core executes one instruction. */
@@ -211,7 +219,7 @@ const u8 *bt_link(struct vcpu *v)
 		return leave(v, DONE_BRANCH);
 	b = next_block(v, o->from->pair);
 	if (!b)
-		return go_on(v, HOME);
+		return go_across(v);
 	if (drops == t->drops && o->from->host && o->from->super == b->super)
 		block_link(t, o, b);
 	enter(v);

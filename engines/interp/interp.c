@@ -159,7 +159,7 @@ enum done interp_walk(struct vcpu *v, struct interp *p)
 	return d;
 }
 
-enum done interp_one(struct vcpu *v, struct interp *p)
+static enum done some(struct vcpu *v, struct interp *p, bool one)
 {
 	struct place at = {0};
 	struct block *b = find(v, &p->cache, &at);
@@ -168,11 +168,14 @@ enum done interp_one(struct vcpu *v, struct interp *p)
 
 	if (!b)
 		return DONE_DEVICE; /* emul_step() ends the shadow */
-	d = execute(v, b, shadow ? 1 : b->n);
+	d = execute(v, b, one || shadow ? 1 : b->n);
 	if (shadow && d != DONE_DEVICE)
 		shadow_end(v);
 	return d;
 }
+
+enum done interp_one(struct vcpu *v, struct interp *p) { return some(v, p, false); }
+enum done interp_insn(struct vcpu *v, struct interp *p) { return some(v, p, true); }
 
 /* ---- events */
 

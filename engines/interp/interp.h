@@ -26,6 +26,7 @@ int interp_apics(struct vm *);
 enum done interp_walk(struct vcpu *, struct interp *);
 /* Runs one block; in a shadow, one instruction, which ends it. */
 enum done interp_one(struct vcpu *, struct interp *);
+enum done interp_insn(struct vcpu *, struct interp *); /* one instruction */
 
 /* Delivers what waits.  INTERP_GO_ON, or why run() returns (enum exit_why). */
 enum { INTERP_GO_ON = -1 };
