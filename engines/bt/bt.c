@@ -50,6 +50,7 @@ static void look_at_clock(struct vcpu *v)
 	u64 *w = v->emul.word;
 	struct host_line l;
 
+	bt_of(v)->tsc_offset = v->x86.tsc_offset;
 	w[W_TSC] = ~0ull;
 	if (!host_line(&l))
 		return;
@@ -65,7 +66,8 @@ void bt_look(struct vcpu *v)
 	unsigned c = tlb_context(v);
 
 	mem_epoch(v);
-	look_at_clock(v);
+	if (unlikely(t->tsc_offset != v->x86.tsc_offset))
+		look_at_clock(v);
 	blocks_written(v);
 	if (unlikely(t->mappings != v->emul.mappings)) {
 		t->mappings = v->emul.mappings;
@@ -90,11 +92,18 @@ static bool quiet(const struct vcpu *v, const struct bt *t)
 	       !(v->irq >= 0 && emul_can_irq(v));
 }
 
+/* Whoever polled the vCPU did so after what it is to see; and at each tick it looks at the clock. */
+static void polled(struct vcpu *v)
+{
+	__atomic_exchange_n(&v->emul.word[W_POLL], 0, __ATOMIC_SEQ_CST);
+	look_at_clock(v);
+}
+
 /* May translated code run now?  If so, all that changed has been taken note of. */
 static bool ready(struct vcpu *v, struct bt *t)
 {
 	if (__atomic_load_n(&v->emul.word[W_POLL], __ATOMIC_RELAXED))
-		__atomic_exchange_n(&v->emul.word[W_POLL], 0, __ATOMIC_SEQ_CST);
+		polled(v);
 	if (unlikely(t->stop || !quiet(v, t)))
 		return false;
 	bt_look(v);
@@ -264,6 +273,7 @@ static void run(struct vcpu *v, struct exit *x)
 		windows_forget(t);
 		v->dirty = 0;
 	}
+	look_at_clock(v);
 	v->emul.leave = false;
 	do {
 		out = interp_boundary(v, &t->interp);

@@ -131,6 +131,7 @@ struct bt {
 	u32 arena_used;
 	u32 mappings, user_mappings[TLB_CONTEXTS], code_written; /* as last seen */
 	enum done done;            /* why the code was left */
+	u64 tsc_offset;            /* that W_TICKS is made with */
 	bool bmi2;                 /* the host has it, and the guest */
 	u8 key;                    /* what vector_key() said last */
 	u8 strikes[1 << 9];        /* by site (hashed): how often its count ran out since `counted` */
