@@ -71,8 +71,9 @@ static const struct {
 	[CPUID_81_EDX] = {
 		BIT(FEAT_SYSCALL) | BIT(FEAT_NX) | BIT(FEAT_PDPE1GB) | BIT(FEAT_RDTSCP) |
 			BIT(FEAT_LM),
-		0,
+		BIT(FEAT_MMXEXT),
 	},
+	[CPUID_88_EBX] = {0, BIT(FEAT_CLZERO)},
 	/* AMD: no nested data breakpoints, LFENCE serializes, null selectors clear the
 	 * base, no speculative return stack overflow */
 	[CPUID_821_EAX] = {1u << 0 | 1u << 2 | 1u << 6 | 1u << 29, 0},
@@ -108,12 +109,20 @@ static void host_words(u32 w[CPUID_WORDS])
 	host_cpuid(1, 0, r);
 	w[CPUID_1_ECX] = r[2];
 	w[CPUID_1_EDX] = r[3];
-	if (max < 7)
+	if (max >= 7) {
+		host_cpuid(7, 0, r);
+		w[CPUID_7_EBX] = r[1];
+		w[CPUID_7_ECX] = r[2];
+		w[CPUID_7_EDX] = r[3];
+	}
+	host_cpuid(0x80000000, 0, r);
+	max = r[0];
+	host_cpuid(0x80000001, 0, r);
+	w[CPUID_81_EDX] = r[3];
+	if (max < 0x80000008)
 		return;
-	host_cpuid(7, 0, r);
-	w[CPUID_7_EBX] = r[1];
-	w[CPUID_7_ECX] = r[2];
-	w[CPUID_7_EDX] = r[3];
+	host_cpuid(0x80000008, 0, r);
+	w[CPUID_88_EBX] = r[1];
 }
 
 /* Engines that use the host's page tables reach as far as it does; all say the same. */

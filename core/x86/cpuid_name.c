@@ -29,6 +29,7 @@ static const struct {
 	{FEAT_XSAVEC, "xsavec"}, {FEAT_XGETBV1, "xgetbv1"}, {FEAT_LAHF, "lahf_lm"},
 	{FEAT_CR8_LEGACY, "cr8_legacy"}, {FEAT_ABM, "abm"}, {FEAT_SSE4A, "sse4a"},
 	{FEAT_PREFETCHW, "3dnowprefetch"}, {FEAT_SYSCALL, "syscall"}, {FEAT_NX, "nx"},
+	{FEAT_MMXEXT, "mmxext"}, {FEAT_CLZERO, "clzero"},
 	{FEAT_PDPE1GB, "pdpe1gb"}, {FEAT_RDTSCP, "rdtscp"}, {FEAT_LM, "lm"},
 	{FEAT_KVM_CLOCK, "kvmclock"}, {FEAT_KVM_ASYNC_PF, "kvm-asyncpf"}, {FEAT_KVM_STEAL, "kvm-steal-time"},
 	{FEAT_KVM_EOI, "kvm-pv-eoi"}, {FEAT_KVM_UNHALT, "kvm-pv-unhalt"}, {FEAT_KVM_FLUSH, "kvm-pv-tlb-flush"},

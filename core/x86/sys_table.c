@@ -300,6 +300,19 @@ static enum done rdtscp(struct vcpu *v)
 	return DONE_NEXT;
 }
 
+/* The line of 64 bytes that RAX points into (AMD64 Architecture Programmer's Manual, vol. 3). */
+static enum done clzero(struct vcpu *v, const struct insn *i)
+{
+	static const u8 zero[64];
+	u64 a;
+
+	NEED(v, FEAT_CLZERO);
+	if (!seg_linear(v, (enum sreg)i->seg, v->x86.r[RAX] & ea_mask(i->asize), 1, ACC_WRITE, &a) ||
+	    !mem_write_bytes(v, a & ~63ull, zero, sizeof(zero)))
+		return mem_done(v);
+	return DONE_NEXT;
+}
+
 static enum done grp7_reg(struct vcpu *v, const struct insn *i)
 {
 	switch (i->modrm) {
@@ -310,6 +323,7 @@ static enum done grp7_reg(struct vcpu *v, const struct insn *i)
 	case 0xc1: case 0xd9: return vmcall(v);
 	case 0xf8: return swapgs(v);
 	case 0xf9: return rdtscp(v);
+	case 0xfc: return clzero(v, i);
 	default: return raise_ud(v);
 	}
 }

@@ -256,6 +256,11 @@ bool form_is_branch(const struct form *f)
 }
 
 /* Those that stay in the code segment. */
+bool form_is_clzero(const struct form *f)
+{
+	return f->map == M_0F && f->op == 0x01 && f->modrm == 0xfc;
+}
+
 bool form_is_near(const struct form *f)
 {
 	bool far = f->map == M_1B && (f->op == 0x9a || f->op == 0xea || f->op == 0xca || f->op == 0xcb ||

@@ -421,6 +421,8 @@ static void registers(struct rnd *r, struct trial *t)
 		g[RSI] = address(r, t->mode) - seg_base(t, t->form.seg != SREG_NONE ? t->form.seg : DS);
 	if (pct(r, 85))
 		g[RDI] = address(r, t->mode) - seg_base(t, ES);
+	if (form_is_clzero(&t->form))
+		g[RAX] = address(r, t->mode) - seg_base(t, t->form.seg != SREG_NONE ? t->form.seg : DS);
 	if (pct(r, 90))
 		g[RSP] = address(r, t->mode) - seg_base(t, SS);
 	if (pct(r, 40))

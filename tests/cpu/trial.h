@@ -80,6 +80,7 @@ static const u32 data_page[NPAGES] = {0x0000, 0x1000, 0x3000, 0xf000};
 void form_parse(struct form *, unsigned mode, const u8 *p, unsigned n);
 bool form_is_branch(const struct form *);
 bool form_is_near(const struct form *);
+bool form_is_clzero(const struct form *);
 
 /* gen.c */
 struct gen_opt {
