@@ -2,12 +2,13 @@
 import os
 import re
 import signal
+import subprocess
 import time
 
 import pexpect
 import pytest
 
-from conftest import LODGE
+from conftest import LODGE, TOP
 
 
 def spawn(lodge, *args, timeout=90):
@@ -35,6 +36,18 @@ def test_processors(lodge, tiny, cpus):
 def test_memory(lodge, tiny):
     r = lodge("run", "-q", "-m", "4G", "--net", "none", "--", "sh", "-c", "grep MemTotal /proc/meminfo", check=0)
     assert 3.8e6 < int(re.search(r"(\d+) kB", r.stdout)[1]) < 4.2e6
+
+
+def test_a_32_bit_program(lodge, tiny, tmp_path):
+    """Under the 64-bit kernel, two of it among 64-bit ones."""
+    o, program = tmp_path / "narrow.o", tmp_path / "narrow"
+    subprocess.run(["as", "--32", "-o", o, TOP / "tests/boot/narrow.S"], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-s", "-o", program, o], check=True)
+    os.truncate(program, 65536)
+    r = lodge("run", "-q", "-c", "2", "--net", "none", "--disk", f"{program},ro", "--", "sh", "-c",
+              "cat /dev/vda > /tmp/n; chmod +x /tmp/n; /tmp/n & sha256sum /bin/busybox > /tmp/s & /tmp/n && wait $! && wait",
+              check=0)
+    assert r.stdout == "narrow oknarrow ok"
 
 
 def test_a_shell(lodge, tiny):
