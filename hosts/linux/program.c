@@ -43,6 +43,7 @@ static _Noreturn void become(const char *const argv[], const char *log)
 		dup2(fd, STDERR_FILENO);
 	}
 	execvp(argv[0], (char *const *)(uintptr_t)argv);
+	dprintf(STDERR_FILENO, "lodge: %s: %s\n", argv[0], strerror(errno));
 	_exit(127);
 }
 

@@ -172,6 +172,12 @@ class TestDefinitions:
         assert r.stdout.strip() == "2"
 
 
+def test_a_program_that_is_not_there(lodge, debian):
+    r = subprocess.run([LODGE, "run", "--name", "nocopy", "debian", "--", "true"], env=dict(lodge.env, PATH="/nowhere"),
+                       capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+    assert r.returncode == 125 and "lodge: cp: No such file or directory\n" in r.stderr
+
+
 def test_doctor(lodge):
     import json
     r = lodge("doctor")
