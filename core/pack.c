@@ -70,7 +70,8 @@ static bool good_nics(const u8 *pack, u64 end, const u8 *ref)
 	if (!good_list(pack, end, ref, PACK_NIC_ROW, PACK_NICS, &d))
 		return false;
 	for (u64 i = 0; i < ld64(ref + 8); i++, d += PACK_NIC_ROW)
-		if (!good_string(pack, end, d + PACK_NIC_SWITCH) || d[PACK_NIC_MAC] & 1)
+		if (!good_string(pack, end, d + PACK_NIC_SWITCH) || !good_string(pack, end, d + PACK_NIC_UPLINK) ||
+		    d[PACK_NIC_MAC] & 1)
 			return false;
 	return true;
 }
@@ -144,6 +145,7 @@ static void read_nics(const u8 *pack, const u8 *ref, struct pack_vm *v)
 	d = pack + (v->nnic ? ld64(ref) : 0);
 	for (unsigned i = 0; i < v->nnic; i++, d += PACK_NIC_ROW) {
 		v->nic[i].net = string(pack, d + PACK_NIC_SWITCH);
+		v->nic[i].uplink = string(pack, d + PACK_NIC_UPLINK);
 		memcpy(v->nic[i].mac, d + PACK_NIC_MAC, sizeof(v->nic[i].mac));
 		memcpy(v->nic[i].ip, d + PACK_NIC_IP, sizeof(v->nic[i].ip));
 	}

@@ -26,7 +26,7 @@ enum { /* a row; a reference is an offset and a length, 8 bytes each, without a 
 	PACK_ROW = 144,
 };
 enum { PACK_DISK_FILE = 0, PACK_DISK_NAME = 16, PACK_DISK_FLAGS = 32, PACK_DISK_ROW = 40 };
-enum { PACK_NIC_SWITCH = 0, PACK_NIC_MAC = 16, PACK_NIC_IP = 22, PACK_NIC_ROW = 32 };
+enum { PACK_NIC_SWITCH = 0, PACK_NIC_MAC = 16, PACK_NIC_IP = 22, PACK_NIC_UPLINK = 32, PACK_NIC_ROW = 48 };
 enum { PACK_NO_REBOOT = 1, PACK_TEST_DEVICES = 2, PACK_DEBUGCON = 4 };
 /* Of a disk.  HOST: it has no file; its name is a place on the machine's own (place.h). */
 enum { PACK_READONLY = 1, PACK_NVME = 2, PACK_HOST = 4 };
@@ -40,6 +40,7 @@ struct pack_nic {
 	const char *net;       /* the switch it is on */
 	u8 mac[6];
 	u8 ip[4];              /* the only address it may send from; all 0: any */
+	const char *uplink;    /* the card by which it reaches what is not on the switch; "": it does not */
 };
 struct pack_vm {
 	u64 memory;

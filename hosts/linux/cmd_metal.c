@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_LINE = 256, OPT_ON, OPT_UEFI, OPT_DISK };
+enum { OPT_LINE = 256, OPT_ON, OPT_UEFI, OPT_DISK, OPT_UPLINK };
 
 struct metal {
 	struct pack pack;
@@ -48,6 +48,14 @@ static int set_cpus(struct metal *m, const char *text)
 
 	m->on.cpus = (unsigned)n;
 	return err;
+}
+
+static int set_uplink(struct metal *m, const char *text)
+{
+	if (strcmp(text, "e1000") && strcmp(text, "virtio"))
+		return fail(E_INVAL, "uplink %s: there are e1000 and virtio", text);
+	m->on.uplink = *text == 'e' ? "e1000" : "virtio-net-pci";
+	return 0;
 }
 
 /* FILE[,if=KIND] */
@@ -90,6 +98,7 @@ static int set(struct metal *m, int key, char *arg)
 	case OPT_LINE: return set_line(m, arg);
 	case OPT_ON: return set_on(m, arg);
 	case OPT_UEFI: m->on.uefi = true; return 0;
+	case OPT_UPLINK: return set_uplink(m, arg);
 	case OPT_DISK: return add_disk(m, arg);
 	case ARGP_KEY_ARG: return add_file(m, arg);
 	}
@@ -171,6 +180,8 @@ static const struct argp_option run_words[] = {
 	{ "uefi", OPT_UEFI, NULL, 0, "qemu: start by UEFI (OVMF), not by a BIOS", 0 },
 	{ "disk", OPT_DISK, "FILE[,if=KIND]", 0, "a disk of the machine's own, for host: in definitions: virtio (usual), nvme, ahci "
 	  "or ide; bochs has ide", 0 },
+	{ "uplink", OPT_UPLINK, "e1000|virtio", 0, "a network card with a way out, for uplink in definitions: 10.0.2.0/24 with DHCP, "
+	  "this host is 10.0.2.2; bochs has e1000", 0 },
 	{ "memory", 'm', "SIZE", 0, "of the machine (what the machines on it need)", 0 },
 	{ "cpus", 'c', "N", 0, "its processors (2)", 0 },
 	LINE,
@@ -183,6 +194,7 @@ static const char run_doc[] =
 	"  lodge metal run web.yaml db.yaml\n"
 	"  lodge metal run web.yaml --uefi -m 4G -c 4 --line stay\n"
 	"  lodge metal run web.yaml --disk big.img,if=nvme     (and in web.yaml: disk: host:nvme0/p2)\n"
+	"  lodge metal run web.yaml --uplink virtio            (and in web.yaml: net: switch,uplink)\n"
 	"  lodge metal run small.yaml --on bochs\n";
 
 /* ---- which of them */

@@ -66,8 +66,8 @@ static unsigned add_disks(const char **argv, unsigned n, const struct disc_machi
 static int on_qemu(const char *disc, const struct pack *p, const struct disc_machine *m)
 {
 	static const struct program need = { "qemu-system-x86_64", "qemu-system-x86" };
-	const char *argv[24 + 4 * DISC_DISKS + 2] = { need.name, "-accel", "tcg", "-cpu", "max,+svm", "-nographic", "-no-reboot", "-boot", "d" };
-	char memory[24], cpus[16], drive[WORD], flash[WORD], disks[DISC_DISKS][2][WORD];
+	const char *argv[24 + 4 * DISC_DISKS + 6] = { need.name, "-accel", "tcg", "-cpu", "max,+svm", "-nographic", "-no-reboot", "-boot", "d" };
+	char memory[24], cpus[16], drive[WORD], flash[WORD], disks[DISC_DISKS][2][WORD], nic[40];
 	unsigned n = 9;
 
 	if (program_need("metal run", &need, 1))
@@ -78,11 +78,13 @@ static int on_qemu(const char *disc, const struct pack *p, const struct disc_mac
 	}
 	snprintf(memory, sizeof(memory), "%lluM", (unsigned long long)memory_of(p, m));
 	snprintf(cpus, sizeof(cpus), "%u", m->cpus);
+	snprintf(nic, sizeof(nic), m->uplink ? "user,model=%s" : "none", m->uplink);
 	snprintf(drive, sizeof(drive), "media=cdrom,format=raw,readonly=on,file=%s", disc);
 	argv[n++] = "-m", argv[n++] = memory;
 	argv[n++] = "-smp", argv[n++] = cpus;
 	argv[n++] = "-drive", argv[n++] = drive;
 	n = add_disks(argv, n, m, disks);
+	argv[n++] = "-nic", argv[n++] = nic;
 	if (m->uefi) {
 		snprintf(flash, sizeof(flash), "if=pflash,unit=0,format=raw,readonly=on,file=%s", ovmf());
 		argv[n++] = "-drive", argv[n++] = flash;
@@ -130,7 +132,8 @@ static int bochs_disks(const struct disc_machine *m, char *words, size_t n)
 	return at < n ? 0 : fail(E_NOSPC, "metal run: the names of the disks are too long for bochs");
 }
 
-static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus, const char *disks)
+static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus, const char *disks,
+			const char *nic)
 {
 	int err = put(dir, "bochsrc",
 		      "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1\n"
@@ -141,11 +144,11 @@ static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpu
 		      "clock: sync=none\n"
 		      "boot: cdrom\n"
 		      "ata0-master: type=cdrom, path=%s, status=inserted\n"
-		      "%s"
+		      "%s%s"
 		      "com1: enabled=1, mode=file, dev=/proc/%d/fd/1\n"
 		      "display_library: term\n"
 		      "error: action=ignore\ninfo: action=ignore\npanic: action=fatal\n"
-		      "log: /dev/null\n", (unsigned long long)mib, cpus, disc, disks, getpid());
+		      "log: /dev/null\n", (unsigned long long)mib, cpus, disc, disks, nic, getpid());
 
 	return err ? err : put(dir, "go", "c\n");
 }
@@ -189,9 +192,14 @@ static int on_bochs(const char *disc, const struct pack *p, const struct disc_ma
 	char dir[] = "/tmp/lodge-bochs.XXXXXX", path[WORD], disks[3 * PATH_MAX];
 	int status;
 
+	if (m->uplink && strcmp(m->uplink, "e1000")) {
+		fail(E_UNSUP, "metal run: bochs has no %s; write --uplink e1000", m->uplink);
+		return EXIT_OURS;
+	}
 	if (program_need("metal run", &need, 1) || bochs_disks(m, disks, sizeof(disks)))
 		return EXIT_OURS;
-	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m->cpus, disks))
+	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m->cpus, disks,
+					    m->uplink ? "e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp\n" : ""))
 		status = fail(E_IO, "%s: %s", dir, strerror(errno));
 	else
 		status = run_bochs(dir);

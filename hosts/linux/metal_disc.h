@@ -20,6 +20,7 @@ struct disc_machine {
 	bool uefi;
 	u64 memory;            /* bytes; 0: as much as the machines need */
 	unsigned cpus;
+	const char *uplink;    /* a network card of QEMU's by its own name, with a way out; NULL: none */
 	unsigned ndisk;
 	struct disc_disk disk[DISC_DISKS];
 };

@@ -166,7 +166,13 @@ static int switch_word(struct opt_switch *s, const char *w)
 	}
 	if (!strncmp(w, "ip=", 3))
 		return inet_pton(AF_INET, w + 3, s->ip) == 1 ? 0 : fail(E_INVAL, "net %s: not an address like ip=10.0.0.1", w);
-	return fail(E_INVAL, "net switch: unknown word '%s'; there are mac= and ip=", w);
+	if (!strcmp(w, "uplink"))
+		w = "uplink=nic0";
+	if (!strncmp(w, "uplink=", 7) && w[7] && strlen(w + 7) < sizeof(s->uplink)) {
+		strcpy(s->uplink, w + 7);
+		return 0;
+	}
+	return fail(E_INVAL, "net switch: unknown word '%s'; there are mac=, ip= and uplink", w);
 }
 
 /* What stands behind "switch". */

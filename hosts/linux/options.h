@@ -25,6 +25,7 @@ struct opt_switch {              /* what a NIC is on it: only this is let throug
 	char name[32];
 	bool has_mac;
 	u8 mac[6], ip[4];        /* ip all 0: any */
+	char uplink[16];         /* a bare machine's network card, or "" */
 };
 /* by default the console is stdio, and the debug console too with test_devices */
 enum opt_stream { STREAM_DEFAULT, STREAM_NONE, STREAM_STDIO, STREAM_FILE };
@@ -92,7 +93,7 @@ void options_default(struct options *);
 int option_size(const char *what, const char *text, u64 *bytes);     /* K M G T suffix; none: M */
 int option_number(const char *what, const char *text, u64 min, u64 max, u64 *n);
 int option_disk(struct options *, char *text);       /* FILE[,ro][,if=nvme|virtio]; cut up */
-/* user, tap:NAME, switch[:NAME][,mac=MAC][,ip=ADDR], none */
+/* user, tap:NAME, switch[:NAME][,mac=MAC][,ip=ADDR][,uplink[=NIC]], none */
 int option_net(struct options *, const char *text);
 int option_forward(struct options *, const char *text);
 int option_tty(const char *what, const char *text, struct opt_tty *); /* stdio, file:PATH, none */

@@ -192,6 +192,8 @@ static int put_nic(struct pack *p, u8 *row, const struct options *o)
 	else
 		nic_mac(list + PACK_NIC_MAC, o->name);
 	memcpy(list + PACK_NIC_IP, s->ip, sizeof(s->ip));
+	if (put_string(p, list + PACK_NIC_UPLINK, s->uplink))
+		return E_NOSPC;
 	return put_string(p, list + PACK_NIC_SWITCH, s->name);
 }
 

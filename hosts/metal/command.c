@@ -181,6 +181,7 @@ static void stat(struct machine *m, const char *arg)
 		    (unsigned long long)(machine_memory(machines[i]) / MiB));
 		stat_devices(machines[i]);
 	}
+	uplink_stat();
 }
 
 static void exits(struct machine *m, const char *arg)

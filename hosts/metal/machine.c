@@ -133,6 +133,9 @@ static int plug(struct machine *m)
 
 	for (unsigned i = 0; i < m->def.nnic && !err; i++)
 		err = port_plug(&m->port[i]);
+	for (unsigned i = 0; i < m->def.nnic && !err; i++)
+		if (m->def.nic[i].uplink[0])
+			err = uplink_open(m->def.nic[i].net, m->def.nic[i].uplink, m->def.name);
 	for (unsigned i = 0; i < m->def.ndisk && !err; i++)
 		if (m->def.disk[i].flags & PACK_HOST)
 			err = disk_host_open(&m->disk[i]);
@@ -401,12 +404,22 @@ void machines_add(const void *pack, unsigned n)
 	}
 }
 
+static bool wants_drivers(const struct pack_vm *d)
+{
+	for (unsigned i = 0; i < d->ndisk; i++)
+		if (d->disk[i].flags & PACK_HOST)
+			return true;
+	for (unsigned i = 0; i < d->nnic; i++)
+		if (d->nic[i].uplink[0])
+			return true;
+	return false;
+}
+
 bool machines_want_drivers(void)
 {
 	for (unsigned i = 0; i < nmachine; i++)
-		for (unsigned k = 0; k < machines[i]->def.ndisk; k++)
-			if (machines[i]->def.disk[k].flags & PACK_HOST)
-				return true;
+		if (wants_drivers(&machines[i]->def))
+			return true;
 	return false;
 }
 

@@ -12,6 +12,7 @@
 #include "hosts/metal/disk_ram.h"
 #include "hosts/metal/switch_port.h"
 #include "hosts/metal/thread.h"
+#include "hosts/metal/uplink.h"
 #include "hosts/metal/work.h"
 
 enum { MACHINES = PACK_VMS };

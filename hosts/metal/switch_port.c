@@ -14,9 +14,10 @@ struct head {
 };
 _Static_assert(sizeof(struct head) <= ALIGN, "a head is no longer than what it stands on");
 
-static struct port *ports;             /* all switches'; only grows, before machines start */
+static struct port *ports;             /* all switches'; only grows, uplinks while machines run */
 
 static struct port *of(struct nic *n) { return container_of(n, struct port, nic); }
+static struct port *first(void) { return __atomic_load_n(&ports, __ATOMIC_ACQUIRE); }
 static void count(u64 *what, u64 n) { __atomic_fetch_add(what, n, __ATOMIC_RELAXED); }
 static u64 room_for(u64 n) { return ALIGN + ((n + ALIGN - 1) & ~(u64)(ALIGN - 1)); }
 
@@ -74,14 +75,21 @@ static void give(struct port *p, const struct nic_hdr *h, const struct span *s, 
 static void forward(struct port *from, const struct nic_hdr *h, const struct span *s, unsigned n, u64 bytes)
 {
 	const u8 *to = s[0].p;
+	struct port *up = NULL;
 
-	for (struct port *p = ports; p; p = p->next) {
-		if (p == from || strcmp(p->net, from->net) || !(to[0] & 1 || !memcmp(to, p->nic.mac, 6)))
+	for (struct port *p = first(); p; p = p->next) {
+		if (p == from || strcmp(p->net, from->net) || (p->up && !from->outside) || (from->up && !p->outside))
+			continue;
+		if (p->up)
+			up = p;
+		if (!(to[0] & 1) && (p->up || memcmp(to, p->nic.mac, 6)))
 			continue;
 		give(p, h, s, n, bytes);
 		if (!(to[0] & 1))
 			return;
 	}
+	if (up && !(to[0] & 1))
+		give(up, h, s, n, bytes);
 }
 
 /* The first bytes copied, and what is behind them as spans; false: too many pieces. */
@@ -120,6 +128,28 @@ static void nic_send(struct nic *nic, const struct nic_hdr *h, const struct span
 	}
 	count(&p->sent, bytes);
 	forward(p, h, all, nall, bytes);
+}
+
+/* Does a frame from outside say that it is from one of the switch's own? */
+static bool forged(const struct port *up, const u8 *frame, size_t n)
+{
+	for (struct port *p = first(); p; p = p->next)
+		if (p != up && !strcmp(p->net, up->net) && rules_same(p->nic.mac, p->ip, frame, n))
+			return true;
+	return !rules_whole(frame, n);
+}
+
+void port_from_outside(struct port *p, const u8 *frame, size_t n)
+{
+	struct span s = { (void *)(uintptr_t)frame, n };
+	struct nic_hdr nothing = { 0 };
+
+	if (forged(p, frame, n)) {
+		count(&p->refused, 1);
+		return;
+	}
+	count(&p->sent, n);
+	forward(p, &nothing, &s, 1, n);
 }
 
 /* ---- to a NIC */
@@ -169,14 +199,19 @@ static void ready(struct nic *nic)
 
 /* ---- life */
 
+static void publish(struct port *p)
+{
+	p->next = ports;
+	__atomic_store_n(&ports, p, __ATOMIC_RELEASE);
+}
+
 static int add(struct port *p)
 {
 	for (struct port *o = ports; o; o = o->next)
 		if (!strcmp(o->net, p->net) && !memcmp(o->nic.mac, p->nic.mac, 6))
 			return fail(E_BUSY, "%s: net switch:%s: %s has the same MAC address; give one of them another by mac=",
 				    p->owner, p->net, o->owner);
-	p->next = ports;
-	ports = p;
+	publish(p);
 	return 0;
 }
 
@@ -185,12 +220,23 @@ int port_init(struct port *p, const struct pack_nic *d, const char *owner, struc
 	static const struct nic_ops ops = { .send = nic_send, .ready = ready };
 
 	*p = (struct port){ .nic = { .ops = &ops, .name = d->net, .mtu = MTU, .offload = true },
-			    .net = d->net, .owner = owner };
+			    .net = d->net, .owner = owner, .outside = d->uplink[0] };
 	memcpy(p->nic.mac, d->mac, sizeof(d->mac));
 	memcpy(p->ip, d->ip, sizeof(d->ip));
 	host_lock_init(&p->lock);
 	work_init(&p->work, w, run);
 	return add(p);
+}
+
+/* Its address is nobody's: a frame goes there because no other port has it. */
+void port_init_outside(struct port *p, const char *net, const char *name, struct works *w)
+{
+	static const struct nic_ops ops = { .send = nic_send, .ready = ready };
+
+	*p = (struct port){ .nic = { .ops = &ops, .name = name, .mtu = MTU }, .net = net, .owner = name, .up = true };
+	host_lock_init(&p->lock);
+	work_init(&p->work, w, run);
+	publish(p);
 }
 
 int port_plug(struct port *p)

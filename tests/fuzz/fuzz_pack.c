@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t n)
 		for (unsigned k = 0; k < v.ndisk; k++)
 			sink += strlen(v.disk[k].name) + sum(v.disk[k].data.p, v.disk[k].data.n);
 		for (unsigned k = 0; k < v.nnic; k++)
-			sink += strlen(v.nic[k].net);
+			sink += strlen(v.nic[k].net) + strlen(v.nic[k].uplink);
 	}
 	fake_log_clear();
 	free(p);

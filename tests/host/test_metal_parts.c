@@ -93,7 +93,7 @@ static int make(void **state)
 	static const char *const net[] = { "lan", "lan", "lan", "other" };
 
 	for (unsigned i = 0; i < PORTS; i++) {
-		struct pack_nic d = { .net = net[i], .mac = { 0x52, 0x54, 0, 0, 0, (u8)i } };
+		struct pack_nic d = { .net = net[i], .uplink = "", .mac = { 0x52, 0x54, 0, 0, 0, (u8)i } };
 
 		assert_int_equal(port_init(&port[i], &d, "vm", NULL), 0);
 	}
@@ -200,6 +200,112 @@ static void test_unplugged(void **state)
 	assert_int_equal(got[DB].n, 1);
 }
 
+/* ---- a switch with a way out, which one of its two may use */
+
+enum { MAY, MAY_NOT, UP, OUTSIDE };
+static struct port outside[OUTSIDE];
+static struct got through[OUTSIDE];
+
+static void make_outside(void)
+{
+	for (unsigned i = 0; i < OUTSIDE; i++) {
+		struct pack_nic d = { .net = "out", .uplink = i == MAY ? "nic0" : "", .mac = { 0x52, 0x54, 0, 0, 1, (u8)i },
+				      .ip = { 10, 0, 0, (u8)i } };
+
+		if (i == UP)
+			port_init_outside(&outside[i], "out", "nic0", NULL);
+		else
+			assert_int_equal(port_init(&outside[i], &d, "vm", NULL), 0);
+		assert_int_equal(port_plug(&outside[i]), 0);
+		outside[i].nic.recv = take;
+		outside[i].nic.dev = &through[i];
+		through[i].most = ~0u;
+	}
+}
+
+/* An ARP question from that address to this one. */
+static void ask(u8 from_net, u8 from, u8 to_net, u8 to)
+{
+	static const u8 kind[] = { 8, 6, 0, 1, 8, 0, 6, 4, 0, 1 };
+	u8 a[6] = { 0x52, 0x54, 0, 0, to_net, to }, b[6] = { 0x52, 0x54, 0, 0, from_net, from };
+
+	memset(frame, 0, 60);
+	memcpy(frame, a, 6);
+	memcpy(frame + 6, b, 6);
+	memcpy(frame + 12, kind, sizeof(kind));
+	memcpy(frame + 22, b, 6);
+	memcpy(frame + 28, (u8[]){ 10, 0, 0, from }, 4);
+}
+
+static void go(unsigned from)
+{
+	if (from == UP)
+		port_from_outside(&outside[UP], frame, 60);
+	else
+		outside[from].nic.ops->send(&outside[from].nic, &(struct nic_hdr){ 0 }, &(struct span){ frame, 60 }, 1);
+	work_all();
+}
+
+static void saw(unsigned may, unsigned may_not, unsigned up)
+{
+	assert_true(through[MAY].n == may && through[MAY_NOT].n == may_not && through[UP].n == up);
+}
+
+static void test_outside(void **state)
+{
+	make_outside();
+	ask(1, MAY, 9, 9);
+	go(MAY);
+	saw(0, 0, 1);
+	ask(1, MAY_NOT, 9, 9);
+	go(MAY_NOT);
+	saw(0, 0, 1);
+	ask(1, MAY, 1, MAY_NOT);
+	go(MAY);
+	saw(0, 1, 1);
+	ask(9, 9, 1, MAY);
+	go(UP);
+	saw(1, 1, 1);
+	ask(9, 9, 1, MAY_NOT);
+	go(UP);
+	saw(1, 1, 1);
+	ask(9, 9, 9, 8); /* for somebody else out there */
+	go(UP);
+	saw(1, 1, 1);
+	ask(9, 9, 9, 8);
+	memset(frame, 0xff, 6);
+	go(UP);
+	saw(2, 1, 1);
+	ask(1, MAY, 9, 9);
+	memset(frame, 0xff, 6);
+	go(MAY);
+	saw(2, 2, 2);
+}
+
+/* From outside comes nobody who is here. */
+static void test_forged_outside(void **state)
+{
+	u64 refused = outside[UP].refused;
+	unsigned had = through[MAY].n;
+
+	ask(1, MAY_NOT, 1, MAY);       /* the neighbour's address */
+	go(UP);
+	ask(9, 9, 1, MAY);
+	memcpy(frame + 22, outside[MAY_NOT].nic.mac, 6);
+	go(UP);
+	ask(9, MAY_NOT, 1, MAY);       /* only its IP address, by ARP */
+	go(UP);
+	frame[13] = 0;                 /* and by IPv4 */
+	memcpy(frame + 26, (u8[]){ 10, 0, 0, MAY_NOT }, 4);
+	go(UP);
+	ask(9, 9, 1, MAY);
+	frame[6] |= 1;                 /* a group as sender */
+	go(UP);
+	assert_true(outside[UP].refused == refused + 5 && through[MAY].n == had);
+	port_from_outside(&outside[UP], frame, 13);
+	assert_true(outside[UP].refused == refused + 6);
+}
+
 /* ---- the RAM disk */
 
 enum { SECTORS = 16 };
@@ -268,6 +374,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wrap, plug, unplug),
 		cmocka_unit_test_setup_teardown(test_full, plug, unplug),
 		cmocka_unit_test_setup_teardown(test_unplugged, plug, unplug),
+		cmocka_unit_test(test_outside),
+		cmocka_unit_test(test_forged_outside),
 		cmocka_unit_test(test_disk),
 		cmocka_unit_test(test_disk_refuses),
 	};

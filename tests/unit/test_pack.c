@@ -50,6 +50,7 @@ static int make(void **x)
 	st64(row + PACK_VM_NICS, NIC);
 	st64(row + PACK_VM_NICS + 8, 1);
 	put_string(NIC + PACK_NIC_SWITCH, 24, "lan");
+	put_string(NIC + PACK_NIC_UPLINK, 28, "up");
 	memcpy(pack + NIC + PACK_NIC_MAC, "\x52\x54\0\1\2\3\12\0\0\7", 10);
 	seal();
 	return 0;
@@ -81,7 +82,7 @@ static void test_read(void **x)
 	assert_true(v.kernel.n == 100 && !v.initrd.p && !v.vmlinux.p);
 	assert_true(v.ndisk == 1 && v.disk[0].data.p == pack + IMAGE && v.disk[0].data.n == 1024);
 	assert_true(v.disk[0].flags == PACK_NVME && !strcmp(v.disk[0].name, "d.img"));
-	assert_true(v.nnic == 1 && !strcmp(v.nic[0].net, "lan") && v.nic[0].mac[5] == 3);
+	assert_true(v.nnic == 1 && !strcmp(v.nic[0].net, "lan") && !strcmp(v.nic[0].uplink, "up") && v.nic[0].mac[5] == 3);
 	assert_memory_equal(v.nic[0].ip, "\12\0\0\7", 4);
 }
 
@@ -112,7 +113,7 @@ static void test_references(void **x)
 	static const u16 ref[] = {
 		PACK_HEAD + PACK_VM_NAME, PACK_HEAD + PACK_VM_KERNEL_NAME, PACK_HEAD + PACK_VM_CMDLINE,
 		PACK_HEAD + PACK_VM_KERNEL, PACK_HEAD + PACK_VM_DISKS, PACK_HEAD + PACK_VM_NICS,
-		DISK + PACK_DISK_FILE, DISK + PACK_DISK_NAME, NIC + PACK_NIC_SWITCH,
+		DISK + PACK_DISK_FILE, DISK + PACK_DISK_NAME, NIC + PACK_NIC_SWITCH, NIC + PACK_NIC_UPLINK,
 	};
 
 	for (unsigned i = 0; i < countof(ref); i++) {

@@ -1,3 +1,4 @@
+#include "hosts/metal/drivers/card.h"
 #include "hosts/metal/drivers/drivers.h"
 #include "hosts/metal/drivers/slot.h"
 #include "hosts/metal/drivers/vport.h"
@@ -6,6 +7,17 @@
 static bool is_virtio_blk(const struct slot *s) { return vport_is(s, VIRTIO_BLK); }
 static bool is_nvme(const struct slot *s) { return s->class == CLASS_NVM && s->interface == 2; }
 static bool is_ahci(const struct slot *s) { return s->class == CLASS_SATA && s->interface == 1; }
+/* The 82540EM and those that differ from it in nothing that is used here. */
+static bool is_e1000(const struct slot *s)
+{
+	static const u16 ids[] = { 0x100e, 0x100f, 0x1004, 0x1015, 0x1017, 0x10d3 };
+
+	for (unsigned i = 0; i < countof(ids); i++)
+		if (s->vendor == 0x8086 && s->device == ids[i])
+			return true;
+	return false;
+}
+
 static bool is_ide(const struct slot *s) { return s->class == CLASS_IDE; }
 
 static const struct {
@@ -17,6 +29,7 @@ static const struct {
 	{ "IDE controller", is_ide, ide_start },
 	{ "NVMe controller", is_nvme, nvme_start },
 	{ "SATA controller", is_ahci, ahci_start },
+	{ "e1000", is_e1000, e1000_start },
 };
 
 static void start(const struct slot *s)
@@ -35,11 +48,14 @@ static void start(const struct slot *s)
 
 static void tell(void)
 {
-	if (!drives)
-		say("lodge: no disks found");
+	if (!drives && !cards)
+		say("lodge: neither disks nor network cards were found");
 	for (const struct drive *d = drives; d; d = d->next)
 		say("lodge: disk %s: %llu MiB%s", d->name, (unsigned long long)(d->blocks * d->block / MiB),
 		    d->readonly ? ", can only be read" : "");
+	for (const struct card *c = cards; c; c = c->next)
+		say("lodge: %s: %s, %02x:%02x:%02x:%02x:%02x:%02x", c->name, c->kind, c->mac[0], c->mac[1], c->mac[2], c->mac[3],
+		    c->mac[4], c->mac[5]);
 }
 
 void drivers_start(void)

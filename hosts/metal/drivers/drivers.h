@@ -16,5 +16,6 @@ int virtio_blk_start(const struct slot *);
 int ide_start(const struct slot *);
 int nvme_start(const struct slot *);
 int ahci_start(const struct slot *);
+int e1000_start(const struct slot *);
 
 #endif
