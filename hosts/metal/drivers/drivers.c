@@ -7,6 +7,8 @@
 static bool is_virtio_blk(const struct slot *s) { return vport_is(s, VIRTIO_BLK); }
 static bool is_nvme(const struct slot *s) { return s->class == CLASS_NVM && s->interface == 2; }
 static bool is_ahci(const struct slot *s) { return s->class == CLASS_SATA && s->interface == 1; }
+static bool is_virtio_net(const struct slot *s) { return vport_is(s, VIRTIO_NET); }
+
 /* The 82540EM and those that differ from it in nothing that is used here. */
 static bool is_e1000(const struct slot *s)
 {
@@ -30,6 +32,7 @@ static const struct {
 	{ "NVMe controller", is_nvme, nvme_start },
 	{ "SATA controller", is_ahci, ahci_start },
 	{ "e1000", is_e1000, e1000_start },
+	{ "virtio network card", is_virtio_net, virtio_net_start },
 };
 
 static void start(const struct slot *s)

@@ -17,5 +17,6 @@ int ide_start(const struct slot *);
 int nvme_start(const struct slot *);
 int ahci_start(const struct slot *);
 int e1000_start(const struct slot *);
+int virtio_net_start(const struct slot *);
 
 #endif
