@@ -29,7 +29,7 @@ _lodge()
 	metal:-*) case ${COMP_WORDS[2]} in
 		pack) COMPREPLY=($(compgen -W "--output --help" -- "$cur")) ;;
 		iso) COMPREPLY=($(compgen -W "--output --line --help" -- "$cur")) ;;
-		run) COMPREPLY=($(compgen -W "--on --uefi --memory --cpus --line --help" -- "$cur")) ;;
+		run) COMPREPLY=($(compgen -W "--on --uefi --disk --uplink --memory --cpus --line --help" -- "$cur")) ;;
 		esac ;;
 	metal:*) if [ "$COMP_CWORD" = 2 ]; then COMPREPLY=($(compgen -W "pack iso run" -- "$cur"))
 		else compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); fi ;;

@@ -163,6 +163,8 @@ static int run(struct metal *m)
 	char disc[500];
 	int fd, status = EXIT_OURS;
 
+	if (disc_judge(&m->on))
+		return EXIT_OURS;
 	snprintf(disc, sizeof(disc), "%s/lodge-disc.XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
 	if ((fd = mkstemp(disc)) < 0) {
 		fail(E_IO, "%s: cannot write there; name a folder that can be by TMPDIR", disc);

@@ -30,7 +30,7 @@ static const struct argp_option words[] = {
 	{ "sandbox", OPT_SANDBOX, "auto|on|off", 0, "system calls by a list, for each thread (auto: where it can be)", 2 },
 	{ "overcommit", OPT_OVERCOMMIT, NULL, 0, "more memory than this machine has", 2 },
 	{ "disk", OPT_DISK, "FILE[,ro][,if=nvme|virtio]", 0, "raw file or block device, repeatable", 3 },
-	{ "net", OPT_NET, "user|tap:NAME|switch[:NAME][,mac=MAC][,ip=ADDR]|none", 0, "network (user)", 3 },
+	{ "net", OPT_NET, "user|tap:NAME|switch[:NAME][,mac=MAC][,ip=ADDR][,uplink]|none", 0, "network (user)", 3 },
 	{ "publish", 'p', "[ADDR:]HOST:GUEST[/udp]", 0, "a port of the guest on this host, repeatable", 3 },
 	{ "console", OPT_CONSOLE, "stdio|file:PATH|none", 0, "serial console (stdio)", 4 },
 	{ "debugcon", OPT_DEBUGCON, "stdio|file:PATH|none", 0, "what comes out of port 0xe9", 4 },

@@ -45,18 +45,20 @@ static unsigned add_disks(const char **argv, unsigned n, const struct disc_machi
 {
 	static const char *const device[] = {
 		[BUS_VIRTIO] = "virtio-blk-pci,drive=d%u", [BUS_NVME] = "nvme,serial=d%u,drive=d%u",
-		[BUS_AHCI] = "ide-hd,bus=ahci.%u,drive=d%u", [BUS_IDE] = "ide-hd,drive=d%u",
+		[BUS_AHCI] = "ide-hd,bus=ahci.%u,drive=d%u", [BUS_IDE] = "ide-hd,bus=ide.%u,drive=d%u",
 	};
-	unsigned ahci = 0;
+	unsigned ahci = 0, ide = 1; /* the CD is on the first channel */
 
 	for (unsigned i = 0; i < m->ndisk; i++) {
 		bool is_ahci = m->disk[i].bus == BUS_AHCI;
+		unsigned place = is_ahci ? ahci : m->disk[i].bus == BUS_IDE ? ide++ / 2 : i;
 		char *drive = words[i][0], *dev = words[i][1];
 
 		if (is_ahci && !ahci)
 			argv[n++] = "-device", argv[n++] = "ich9-ahci,id=ahci";
 		snprintf(drive, WORD, "if=none,id=d%u,format=raw,file=%s", i, m->disk[i].file);
-		snprintf(dev, WORD, device[m->disk[i].bus], is_ahci ? ahci++ : i, i);
+		snprintf(dev, WORD, device[m->disk[i].bus], place, i);
+		ahci += is_ahci;
 		argv[n++] = "-drive", argv[n++] = drive;
 		argv[n++] = "-device", argv[n++] = dev;
 	}
@@ -192,10 +194,6 @@ static int on_bochs(const char *disc, const struct pack *p, const struct disc_ma
 	char dir[] = "/tmp/lodge-bochs.XXXXXX", path[WORD], disks[3 * PATH_MAX];
 	int status;
 
-	if (m->uplink && strcmp(m->uplink, "e1000")) {
-		fail(E_UNSUP, "metal run: bochs has no %s; write --uplink e1000", m->uplink);
-		return EXIT_OURS;
-	}
 	if (program_need("metal run", &need, 1) || bochs_disks(m, disks, sizeof(disks)))
 		return EXIT_OURS;
 	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m->cpus, disks,
@@ -209,6 +207,22 @@ static int on_bochs(const char *disc, const struct pack *p, const struct disc_ma
 	unlink(path);
 	rmdir(dir);
 	return status;
+}
+
+int disc_judge(const struct disc_machine *m)
+{
+	char words[3 * PATH_MAX];
+	unsigned n[BUS_IDE + 1] = { 0 };
+
+	for (unsigned i = 0; i < m->ndisk; i++)
+		n[m->disk[i].bus]++;
+	if (n[BUS_IDE] > 3 || n[BUS_AHCI] > 6)
+		return fail(E_NOSPC, "metal run: there is room for 3 disks on IDE, beside the CD, and 6 on AHCI");
+	if (m->on == ON_QEMU)
+		return 0;
+	if (m->uplink && strcmp(m->uplink, "e1000"))
+		return fail(E_UNSUP, "metal run: bochs has no %s; write --uplink e1000", m->uplink);
+	return bochs_disks(m, words, sizeof(words));
 }
 
 int disc_boot(const char *disc, const struct pack *p, const struct disc_machine *m)

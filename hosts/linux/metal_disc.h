@@ -24,6 +24,8 @@ struct disc_machine {
 	unsigned ndisk;
 	struct disc_disk disk[DISC_DISKS];
 };
+/* Can the emulator have all that?  E_* after the error was said. */
+int disc_judge(const struct disc_machine *);
 /* Boots such a disc in an emulator, on this terminal.  The exit status. */
 int disc_boot(const char *disc, const struct pack *, const struct disc_machine *);
 

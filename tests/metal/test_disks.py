@@ -1,8 +1,9 @@
 """The machine's own disks, given out in parts: what a guest wrote and made durable is on the image, where it belongs.
 
-Run: make lodge lodge.elf && python3 -m pytest tests/metal/test_disks.py
+Run: make lodge lodge.elf && python3 -m pytest tests/metal/test_disks.py     (LONG=1: on bochs, too)
 """
 import hashlib
+import os
 import re
 import struct
 import sys
@@ -152,6 +153,42 @@ def test_mistakes(tmp_path):
     assert " wrong" not in said and status == 0, said
 
 
+FAULTS = """
+for d in vda vdb vdc; do
+  dd if=/dev/zero of=/dev/$d bs=64k count=16 conv=fsync 2> /dev/null && echo $d is good || echo $d is bad
+done
+"""
+
+
+@pytest.mark.parametrize("words", ["none", "VT-d is there and is not used"])
+def test_iommu(tmp_path, words):
+    """On a board with MCFG and SATA, too."""
+    image = mbr(tmp_path / "a", (1, 8))
+    options = ["-M", "q35", *drive(image, 0, "ide-hd,bus=ide.0")]
+    said, status = qemu(pack(tmp_path, small(tmp_path, "a", "host:sata0/p1")), line="check",
+                        options=options + (["-device", "intel-iommu"] if words != "none" else []))
+    assert f"lodge: IOMMU: {words}: controllers" in said and "lodge: disk sata0: 64 MiB\n" in said, said
+    assert "lodge: a: exit 1\n" in said and status == 0, said
+
+
+def test_faults(tmp_path):
+    """One fails, one does not answer any more: the guest hears of it, the others go on."""
+    images = [mbr(tmp_path / n) for n in "abc"]
+    options = drive(images[0], 0, NVME)
+    options += ["-drive", f"if=none,id=d1,format=raw,file.driver=blkdebug,file.image.filename={images[1]},"
+                "file.inject-error.0.event=write_aio,file.inject-error.0.errno=5", "-device", "virtio-blk-pci,drive=d1"]
+    options += ["-drive", f"if=none,id=d2,format=raw,file={images[2]},throttling.bps-write=512",
+                "-device", "nvme,serial=x,drive=d2"]
+    said, status = qemu(pack(tmp_path, guest(tmp_path, "web", "host:nvme0", "host:virtio0", "host:nvme1", script=FAULTS)),
+                        line="check", options=options)
+    assert "vda is good\n" in said and "vdb is bad\n" in said and "vdc is bad\n" in said, said
+    assert re.search(r"^lodge: disk virtio0: cannot write block \d+$", said, re.M), said
+    assert len(re.findall("^lodge: disk virtio0", said, re.M)) < 14, "it is said a few times, not for ever"
+    assert said.count("lodge: disk nvme1: does not answer as NVMe does; it is given up\n") == 1, said
+    assert " wrong" not in said and status == 0, said
+
+
+@pytest.mark.skipif("LONG" not in os.environ, reason="LONG=1: on bochs, 80 s of CPU time")
 def test_bochs(tmp_path):
     """Its disks are on IDE."""
     image = mbr(tmp_path / "a", (1, 8), size=16)

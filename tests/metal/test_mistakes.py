@@ -66,10 +66,27 @@ def test_what_cannot_be_packed(gates, tmp_path):
     for word, why in (({"publish": "8080:80"}, "publish: not on bare metal yet"),
                       ({"firmware": tmp_path / "d.img"}, "firmware: not on bare metal yet"),
                       ({"disk": tmp_path / "d.img"}, "d.img: 700 bytes are not whole sectors of 512"),
+                      ({"disk": "host:nvme0/"}, "disk host:nvme0/: not a place like host:nvme0, host:nvme0/p2"),
                       ({"disk": tmp_path / "none.img"}, "No such file")):
         d = definition(tmp_path, "x", TOP / "lodge.elf", **word)
         done = subprocess.run([TOP / "lodge", "metal", "pack", d, "-o", tmp_path / "x"], capture_output=True, text=True)
         assert done.returncode == 125 and why in done.stderr and not (tmp_path / "x").exists(), done.stderr
+
+
+def test_words_of_run(gates, tmp_path):
+    """What the emulated machine cannot be given, and a disk that only a bare machine has."""
+    image = tmp_path / "d.img"
+    image.write_bytes(bytes(1 << 20))
+    for words, why in ((["--disk", f"{image},if=scsi"], "there are if=virtio, if=nvme, if=ahci and if=ide"),
+                       (["--disk", f"{tmp_path}/none"], "No such file"), (["--disk", f"{image},if=ide"] * 4, "room for 3 disks on IDE"),
+                       (["--uplink", "ne2k"], "there are e1000 and virtio"),
+                       (["--on", "bochs", "--disk", str(image)], "bochs has disks on IDE alone"),
+                       (["--on", "bochs", "--uplink", "virtio"], "write --uplink e1000")):
+        done = subprocess.run([TOP / "lodge", "metal", "run", gates, *words], capture_output=True, text=True)
+        assert done.returncode == 125 and why in done.stderr, done.stderr
+    done = subprocess.run([TOP / "lodge", "run", "--kernel", TOP / "build/guest/board.elf", "--disk", "host:nvme0"],
+                          capture_output=True, text=True)
+    assert done.returncode == 125 and "only lodge.elf gives out" in done.stderr, done.stderr
 
 
 def test_what_two_have_in_common(gates, tmp_path):

@@ -1,3 +1,4 @@
+#include "hosts/metal/acpi.h"
 #include "hosts/metal/drivers/card.h"
 #include "hosts/metal/drivers/drivers.h"
 #include "hosts/metal/drivers/slot.h"
@@ -49,8 +50,20 @@ static void start(const struct slot *s)
 	}
 }
 
+/* Intel's table (VT-d 8.1) or AMD's (IVRS, 48882 5.2). */
+static void tell_iommu(void)
+{
+	const char *kind = acpi_table("DMAR") ? "VT-d" : acpi_table("IVRS") ? "AMD-Vi" : NULL;
+
+	if (kind)
+		say("lodge: IOMMU: %s is there and is not used: controllers of disks and networks are trusted", kind);
+	else
+		say("lodge: IOMMU: none: controllers of disks and networks are trusted");
+}
+
 static void tell(void)
 {
+	tell_iommu();
 	if (!drives && !cards)
 		say("lodge: neither disks nor network cards were found");
 	for (const struct drive *d = drives; d; d = d->next)
