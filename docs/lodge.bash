@@ -19,7 +19,7 @@ _lodge()
 	--on) COMPREPLY=($(compgen -W "qemu bochs" -- "$cur")); return ;;
 	--line) COMPREPLY=($(compgen -W "stay check" -- "$cur")); return ;;
 	--console|--debugcon) COMPREPLY=($(compgen -W "stdio none file:" -- "$cur")); return ;;
-	--append|--memory|-m|--cpus|-c|--publish|-p|--name|--trace|--timeout) return ;;
+	--append|--memory|-m|--cpus|-c|--publish|-p|--name|--trace|--timeout|--keep) return ;;
 	esac
 	case ${COMP_WORDS[1]}:$cur in
 	run:-*) COMPREPLY=($(compgen -W "--kernel --initrd --append --module --firmware --memory --cpus --engine --cpu --tsc-khz --hugepages --pin --sandbox
@@ -35,7 +35,7 @@ _lodge()
 		else compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); fi ;;
 	check:*) compopt -o filenames; COMPREPLY=($(compgen -f -X '!*.y*ml' -- "$cur")) ;;
 	ls:-*) COMPREPLY=($(compgen -W "--json --help" -- "$cur")) ;;
-	save:-*) COMPREPLY=($(compgen -W "--disks --json --help" -- "$cur")) ;;
+	save:-*) COMPREPLY=($(compgen -W "--disks --stop --keep --json --help" -- "$cur")) ;;
 	stop:-*) COMPREPLY=($(compgen -W "--timeout --force --help" -- "$cur")) ;;
 	restore:-*) COMPREPLY=($(compgen -W "--engine --pin --sandbox --publish --console --debugcon --name --no-reboot --paused
 		--changed-disks --trace --quiet --verbose --help" -- "$cur")) ;;

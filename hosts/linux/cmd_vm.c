@@ -20,8 +20,8 @@ struct words {
 	const char *name, *dir;
 	unsigned nname;              /* how many words without a dash were given */
 	unsigned want;               /* and how many must be */
-	bool json, force, disks;
-	u64 timeout;                 /* seconds */
+	bool json, force, disks, stop;
+	u64 timeout, keep;           /* seconds */
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -32,6 +32,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'j': w->json = true; return 0;
 	case 'f': w->force = true; return 0;
 	case 'd': w->disks = true; return 0;
+	case 's': w->stop = true; return 0;
+	case 'k': return option_time("keep", arg, KEEP_MOST, &w->keep) ? exit(EXIT_OURS), 0 : 0;
 	case 't': return option_number("timeout", arg, 0, 86400, &w->timeout) ? exit(EXIT_OURS), 0 : 0;
 	case ARGP_KEY_ARG:
 		if (w->nname >= w->want)
@@ -194,42 +196,6 @@ static char *whole(const char *dir)
 	return path;
 }
 
-static int save(const struct words *w)
-{
-	char *dir = whole(w->dir);
-	json_t *j;
-
-	if (!dir)
-		return fail(E_INVAL, "save %s: %s", w->dir, strerror(errno)), EXIT_OURS;
-	j = socket_do(w->name, json_pack("{s:s, s:s, s:b}", "do", "save", "dir", dir, "disks", w->disks));
-	free(dir);
-	if (!j)
-		return EXIT_OURS;
-	if (w->json)
-		json_dumpf(j, stdout, JSON_COMPACT | JSON_SORT_KEYS), putchar('\n');
-	json_decref(j);
-	return 0;
-}
-
-int cmd_save(int argc, char **argv)
-{
-	static const struct argp_option o[] = {
-		{ "disks", 'd', NULL, 0, "copy the disks that can be written, too", 0 },
-		{ "json", 'j', NULL, 0, "tell how long the machine stood, and how much was written", 0 },
-		{ 0 },
-	};
-	struct words w = { .want = 2 };
-
-	read_words(&w, o, "NAME DIR", "Save a running machine's state in the folder DIR.\v"
-		   "The machine goes on. A state that is in DIR already is replaced at the end, in one step: "
-		   "a crash or a full disk leaves the old one. Without --disks the disks stay where they are, and "
-		   "restoring asks that they have not changed since.\n\n"
-		   "Examples:\n  lodge save web /var/tmp/web\n  lodge save web web.saved --disks\n", argc, argv);
-	return save(&w);
-}
-
-/* ---- stop */
-
 /* The VM hangs up when it ends. */
 static bool ended(int fd, u64 seconds)
 {
@@ -238,6 +204,60 @@ static bool ended(int fd, u64 seconds)
 
 	return poll(&p, 1, (int)seconds * 1000) > 0 && read(fd, &c, 1) <= 0;
 }
+
+static int save_in(const struct words *w, const char *dir, int fd)
+{
+	enum { END = 30 }; /* seconds to give all back */
+	json_t *j = json_pack("{s:s, s:s, s:b, s:b, s:I}", "do", "save", "dir", dir, "disks", w->disks, "stop",
+			      w->stop, "keep", (json_int_t)w->keep);
+
+	if (!(j = socket_ask(fd, j)))
+		return EXIT_OURS;
+	if (w->json)
+		json_dumpf(j, stdout, JSON_COMPACT | JSON_SORT_KEYS), putchar('\n');
+	json_decref(j);
+	if (w->stop && !ended(fd, END))
+		return fail(E_BUSY, "%s: it is saved, and has not ended in %d s", w->name, END), EXIT_OURS;
+	return 0;
+}
+
+static int save(const struct words *w)
+{
+	char *dir = whole(w->dir);
+	int fd = socket_connect(w->name), status = EXIT_OURS;
+
+	if (fd < 0)
+		fail(E_NOENT, "%s: no VM of that name runs; `lodge ls` tells which do", w->name);
+	else if (!dir)
+		fail(E_INVAL, "save %s: %s", w->dir, strerror(errno));
+	else
+		status = save_in(w, dir, fd);
+	free(dir);
+	if (fd >= 0)
+		close(fd);
+	return status;
+}
+
+int cmd_save(int argc, char **argv)
+{
+	static const struct argp_option o[] = {
+		{ "disks", 'd', NULL, 0, "copy the disks that can be written, too", 0 },
+		{ "json", 'j', NULL, 0, "tell how long the machine stood, and how much was written", 0 },
+		{ "stop", 's', NULL, 0, "the machine ends when it is saved; its connections over the user network wait", 0 },
+		{ "keep", 'k', "TIME", 0, "how long they do, for lodge restore (10m); 0: not at all", 0 },
+		{ 0 },
+	};
+	struct words w = { .want = 2, .keep = 600 };
+
+	read_words(&w, o, "NAME DIR", "Save a running machine's state in the folder DIR.\v"
+		   "The machine goes on, or ends with --stop. A state that is in DIR already is replaced at the end, in one step: "
+		   "a crash or a full disk leaves the old one. Without --disks the disks stay where they are, and "
+		   "restoring asks that they have not changed since.\n\n"
+		   "Examples:\n  lodge save web /var/tmp/web\n  lodge save web web.saved --disks\n  lodge save web web.saved --stop --keep 2h\n", argc, argv);
+	return save(&w);
+}
+
+/* ---- stop */
 
 static int stop(const struct words *w)
 {
@@ -286,16 +306,32 @@ static bool remove_in(const char *folder, const char *name, const char *end)
 	return !remove(path);
 }
 
+/* What keeps a VM's network runs, and is no machine: it goes with what it keeps. */
+static int end_keeper(const char *name, int fd)
+{
+	json_t *j = ask(name);
+	bool keeps = !strcmp(text(j, "state"), "keeping");
+
+	json_decref(j);
+	if (!keeps)
+		return fail(E_BUSY, "%s: it runs; end it first with: lodge stop %s", name, name);
+	j = socket_ask(fd, request("quit"));
+	keeps = !j || !ended(fd, 10);
+	json_decref(j);
+	return keeps ? E_IO : 0;
+}
+
 /* Of a VM that does not run: its socket, its lock, what its console said. */
 static int remove_left(const char *name)
 {
 	char sockets[512], rings[512];
 	bool any = false;
-	int fd = socket_connect(name);
+	int fd = socket_connect(name), err;
 
 	if (fd >= 0) {
+		err = end_keeper(name, fd);
 		close(fd);
-		return fail(E_BUSY, "%s: it runs; end it first with: lodge stop %s", name, name);
+		return err;
 	}
 	if (strchr(name, '/') || name[0] == '.')
 		return fail(E_NOENT, "%s: no saved VM is there", name);

@@ -83,13 +83,9 @@ static int set_modules(json_t *j, const struct options *o)
 	return 0;
 }
 
-static void set_net(json_t *j, const struct options *o)
+json_t *describe_ports(const struct options *o)
 {
 	json_t *list = json_array();
-	if (o->net == NET_TAP)
-		json_object_set_new(j, "net", json_sprintf("tap:%s", o->tap));
-	else
-		set_text(j, "net", o->net == NET_USER ? "user" : "none");
 	for (unsigned i = 0; i < o->nforward; i++) {
 		const struct opt_forward *f = &o->forward[i];
 		bool six = strchr(f->addr, ':');
@@ -97,7 +93,16 @@ static void set_net(json_t *j, const struct options *o)
 				      six ? "]" : "", f->addr[0] ? ":" : "", f->host, f->guest,
 				      f->udp ? "/udp" : ""));
 	}
-	json_object_set_new(j, "publish", list);
+	return list;
+}
+
+static void set_net(json_t *j, const struct options *o)
+{
+	if (o->net == NET_TAP)
+		json_object_set_new(j, "net", json_sprintf("tap:%s", o->tap));
+	else
+		set_text(j, "net", o->net == NET_USER ? "user" : "none");
+	json_object_set_new(j, "publish", describe_ports(o));
 }
 
 json_t *describe(const struct options *o)

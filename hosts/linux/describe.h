@@ -10,6 +10,9 @@
  * The caller's. */
 json_t *describe(const struct options *);
 
+/* The ports it publishes, as -p takes them: a list of texts.  The caller's. */
+json_t *describe_ports(const struct options *);
+
 /* Back.  Strings stay the object's, which must outlive the options. */
 int describe_read(json_t *, struct options *);
 

@@ -85,6 +85,11 @@ static struct flow *place(struct flows *t, const struct flow *f)
 	return free ? free : &t->flow[h % FLOWS];
 }
 
+void flows_add(struct flows *t, const struct flow *f)
+{
+	*place(t, f) = *f;
+}
+
 void flows_see(struct flows *t, const void *frame, size_t n)
 {
 	struct flow f = { 0 }, *at;

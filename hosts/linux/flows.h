@@ -26,6 +26,8 @@ struct flows {
 
 /* A frame of the guest's, of whatever bytes. */
 void flows_see(struct flows *, const void *frame, size_t n);
+/* One that is known from elsewhere. */
+void flows_add(struct flows *, const struct flow *);
 /* The segment that asks, from the gateway to the guest of that address; its length. */
 size_t flow_poke(const struct flow *, const u8 mac[6], u8 frame[FLOW_POKE]);
 

@@ -5,6 +5,7 @@
  * of the user's is booted with the stock kernel from the ext4 found on it. */
 #include "hosts/linux/launch.h"
 #include "hosts/linux/define.h"
+#include "hosts/linux/nic.h"
 
 #include "core/log.h"
 
@@ -294,8 +295,45 @@ static int status(struct launch *l, int machine)
 	return EXIT_OURS;
 }
 
+/* The network of a machine that ended with its save: what is libslirp's is taken out of it, and
+ * what is a keeper's already stays there. */
+static struct nic *take_network(struct launch *l)
+{
+	struct machine *m = &l->machine;
+	struct nic *nic = NULL;
+
+	if (!m->leaves || !l->server.stay.name[0])
+		return NULL;
+	if (m->nic_way == &nic_kept) {
+		nic_kept_leave(m->nic, &l->server.stay);
+		return NULL;
+	}
+	nic = m->nic;
+	nic_user_move(nic, NULL);
+	m->nic = NULL;
+	return nic;
+}
+
+/* The machine is gone; its process ends, and one that holds nothing else of it stays. */
+static void keep_network(struct launch *l, struct nic *nic)
+{
+	int is = keeper_fork();
+
+	if (is < 0)
+		stay_end(&l->server.stay);
+	if (is <= 0)
+		return;
+	server_hang_up(&l->server);
+	overlay_fini(&l->overlay);
+	if (l->opt.saved)
+		close(l->opt.saved->ram);
+	keeper_run(nic, &l->server.stay);
+	exit(0);
+}
+
 int launch_machine(struct launch *l)
 {
+	struct nic *nic = NULL;
 	int result = EXIT_OURS;
 
 	if (!sandbox_begin(l->opt.sandbox) && !machine_init(&l->machine, &l->opt)) {
@@ -306,8 +344,12 @@ int launch_machine(struct launch *l)
 		sandbox_enter(l->opt.net == NET_USER ? SANDBOX_LOOP_NET : SANDBOX_LOOP);
 		result = status(l, machine_run(&l->machine));
 		server_fini(&l->server);
+		nic = take_network(l);
 	}
 	machine_fini(&l->machine);
+	if (nic)
+		keep_network(l, nic);
+	server_hang_up(&l->server);
 	return result;
 }
 

@@ -202,17 +202,34 @@ static int open_disks(struct machine *m)
 	return 0;
 }
 
+/* The network of a machine that ended with its save may be kept.  Where it is not, the connections
+ * are reset, as those of any copy. */
+static int open_kept(struct machine *m)
+{
+	const struct saved *s = m->opt->saved;
+	if (!s || m->opt->net != NET_USER || !s->keeper[0])
+		return 0;
+	m->nic_way = &nic_kept;
+	int err = nic_kept_open(&m->loop, m->opt, &m->nic);
+	if (err != E_NOENT)
+		return err;
+	log_line(LOG_WARN, "net user: %s keeps this state's connections no more: they are reset, new ones work",
+		 s->keeper);
+	return 0;
+}
+
 static int open_nic(struct machine *m)
 {
-	bool tap = m->opt->net == NET_TAP;
 	if (m->opt->net == NET_NONE)
 		return 0;
 	if (m->opt->net == NET_SWITCH)
 		return fail(E_UNSUP, "net switch: joins machines on bare metal (`lodge metal`), not yet here; there are "
 				     "user, tap:NAME and none");
-	m->nic = tap ? nic_tap_open(&m->loop, m->opt) : nic_user_open(&m->loop, m->opt);
-	m->nic_close = tap ? nic_tap_close : nic_user_close;
-	m->nic_hold = tap ? nic_tap_hold : nic_user_hold;
+	int err = open_kept(m);
+	if (!err && !m->nic) {
+		m->nic_way = m->opt->net == NET_TAP ? &nic_tap : &nic_user;
+		m->nic = m->nic_way->open(&m->loop, m->opt);
+	}
 	if (!m->nic)
 		return E_IO;
 	m->cfg.nic[0] = m->nic;
@@ -296,9 +313,9 @@ static int load(struct machine *m)
 	clock_stop();
 	m->paused = m->restored = true;
 	if (m->nic)
-		m->nic_hold(m->nic, true);
+		m->nic_way->hold(m->nic, true);
 	int err = record_load(&m->vm, s->record, s->nrecord);
-	if (!err && s->nnetwork && m->opt->net == NET_USER && !nic_user_load(m->nic, s->network, s->nnetwork))
+	if (!err && s->nnetwork && m->opt->net == NET_USER && !m->nic_way->load(m->nic, s->network, s->nnetwork))
 		err = fail(E_INVAL, "machine.json: user-network makes no sense");
 	if (!err)
 		pc_restored(m->pc, m->cfg.generation);
@@ -557,7 +574,7 @@ void machine_pause(struct machine *m)
 	drain(m);
 	vm_hold(&m->vm);
 	if (m->nic)
-		m->nic_hold(m->nic, true);
+		m->nic_way->hold(m->nic, true);
 	clock_stop();
 }
 
@@ -573,7 +590,7 @@ void machine_resume(struct machine *m)
 	if (runs)
 		start(m);
 	if (m->nic)
-		m->nic_hold(m->nic, false);
+		m->nic_way->hold(m->nic, false);
 	if (runs)
 		vm_tick(&m->vm);
 }
@@ -598,7 +615,8 @@ static int run_once(struct machine *m)
 		turn(m);
 	join(m);
 	drain(m);
-	machine_resume(m);
+	if (!m->leaves)
+		machine_resume(m);
 	return atomic_load(&m->vm.stop);
 }
 
@@ -659,7 +677,7 @@ void machine_fini(struct machine *m)
 	for (unsigned i = 0; i < m->ndisk; i++)
 		disk_close(m->disk[i]);
 	if (m->nic)
-		m->nic_close(m->nic);
+		m->nic_way->close(m->nic);
 	stream_fini(&m->console);
 	stream_fini(&m->debug);
 	out_fini(&m->console_out);

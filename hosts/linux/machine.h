@@ -40,12 +40,12 @@ struct machine {
 	unsigned ndisk;
 	struct disk *disk[PC_DISKS];
 	struct nic *nic;
-	void (*nic_close)(struct nic *);
-	void (*nic_hold)(struct nic *, bool);
+	const struct nic_way *nic_way;
 	struct vcpu_thread { struct machine *m; struct vcpu *v; pthread_t id; } thread[VCPU_MAX];
 	unsigned nthread;
 	struct lock gate;            /* held while vCPU threads are being made */
 	sem_t loaded;                /* how many of them have taken over what was held */
+	bool leaves;                 /* it ends paused, with a save: what it was goes on elsewhere */
 	bool quit, paused, restored; /* restored: and its guest has not run here */
 	u64 started, booted;         /* clock_host() at machine_init; host_now() at the first instruction */
 };

@@ -87,11 +87,11 @@ static void ready(struct nic *nic)
 	loop_defer(t->loop, &t->work);
 }
 
-void nic_tap_hold(struct nic *nic, bool hold)
+static void hold(struct nic *nic, bool on)
 {
 	struct tap_nic *t = container_of(nic, struct tap_nic, nic);
-	t->held = hold;
-	if (hold)
+	t->held = on;
+	if (on)
 		loop_events(t->loop, &t->fd, 0);
 	else
 		loop_defer(t->loop, &t->work);
@@ -150,7 +150,17 @@ static u16 mtu(const char *tap)
 	return ok ? (u16)r.ifr_mtu : 1500;
 }
 
-struct nic *nic_tap_open(struct loop *l, const struct options *o)
+static void shut(struct nic *nic)
+{
+	struct tap_nic *t = container_of(nic, struct tap_nic, nic);
+	loop_del(t->loop, &t->fd);
+	loop_cancel(t->loop, &t->work);
+	if (t->fd.fd >= 0)
+		close(t->fd.fd);
+	host_free(t, sizeof(*t));
+}
+
+static struct nic *open_tap(struct loop *l, const struct options *o)
 {
 	struct tap_nic *t = host_alloc(sizeof(*t));
 	if (!t) {
@@ -163,19 +173,11 @@ struct nic *nic_tap_open(struct loop *l, const struct options *o)
 	t->work.run = resume;
 	nic_mac(t->nic.mac, o->name);
 	if (init(t, o->tap)) {
-		nic_tap_close(&t->nic);
+		shut(&t->nic);
 		return NULL;
 	}
 	t->nic.mtu = mtu(t->name);
 	return &t->nic;
 }
 
-void nic_tap_close(struct nic *nic)
-{
-	struct tap_nic *t = container_of(nic, struct tap_nic, nic);
-	loop_del(t->loop, &t->fd);
-	loop_cancel(t->loop, &t->work);
-	if (t->fd.fd >= 0)
-		close(t->fd.fd);
-	host_free(t, sizeof(*t));
-}
+const struct nic_way nic_tap = { .open = open_tap, .close = shut, .hold = hold };

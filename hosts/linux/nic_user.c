@@ -32,6 +32,8 @@ struct user_nic {
 	struct user_timer *timers;
 	struct frames to_slirp, to_guest;
 	struct flows flows;
+	unsigned nforward;
+	struct opt_forward forward[OPT_FORWARDS]; /* the ports that are published */
 };
 
 /* ---- what libslirp calls, on the loop's thread */
@@ -218,9 +220,8 @@ static void ready(struct nic *nic)
 }
 
 /* ---- state: libslirp's, which is the byte 0 (no connection is in it, as we forward none
- * inside), an identification, and a table of leases (libslirp 4.7, state.c); then the flows */
-
-enum { STATE_SIZE = 1 + 2 + 16 * (2 + 6) };
+ * inside), an identification, and a table of leases (libslirp 4.7, state.c): NIC_USER_SLIRP bytes;
+ * then the flows */
 
 struct stream_at {
 	u8 *p;
@@ -246,12 +247,12 @@ static ssize_t get_state(void *p, size_t n, void *arg)
 	return (ssize_t)n;
 }
 
-size_t nic_user_save(struct nic *nic, u8 state[NIC_USER_STATE])
+static size_t save(struct nic *nic, u8 state[NIC_USER_STATE])
 {
 	struct user_nic *u = container_of(nic, struct user_nic, nic);
 	struct stream_at s = { state, NIC_USER_STATE, 0 };
 	u->lib->state_save(u->slirp, put_state, &s);
-	if (s.at != STATE_SIZE || state[0])
+	if (s.at != NIC_USER_SLIRP || state[0])
 		return 0;
 	for (unsigned i = 0; i < FLOWS; i++)
 		if (u->flows.flow[i].version)
@@ -271,29 +272,39 @@ static void poke_all(struct user_nic *u, const u8 *state, size_t n)
 	}
 }
 
-bool nic_user_load(struct nic *nic, const u8 *state, size_t n)
+static bool load(struct nic *nic, const u8 *state, size_t n)
 {
 	struct user_nic *u = container_of(nic, struct user_nic, nic);
 	struct stream_at s = { (u8 *)state, n, 0 };
-	if (n < STATE_SIZE || (n - STATE_SIZE) % sizeof(struct flow) || state[0] ||
+	if (n < NIC_USER_SLIRP || (n - NIC_USER_SLIRP) % sizeof(struct flow) || state[0] ||
 	    u->lib->state_load(u->slirp, u->lib->state_version(), get_state, &s) < 0)
 		return false;
-	poke_all(u, state + STATE_SIZE, n - STATE_SIZE);
+	poke_all(u, state + NIC_USER_SLIRP, n - NIC_USER_SLIRP);
 	return true;
 }
 
 /* libslirp's clock stands with the VM's, and its sockets wait in the kernel. */
-void nic_user_hold(struct nic *nic, bool hold)
+static void hold(struct nic *nic, bool on)
 {
 	struct user_nic *u = container_of(nic, struct user_nic, nic);
-	if (hold == u->held)
+	if (on == u->held)
 		return;
-	u->held = hold;
-	if (hold)
+	u->held = on;
+	if (on)
 		loop_unhook(u->loop, &u->hook);
 	else
 		loop_hook(u->loop, &u->hook);
 	loop_defer(u->loop, &u->work);
+}
+
+void nic_user_move(struct nic *nic, struct loop *l)
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	if (u->loop)
+		loop_cancel(u->loop, &u->work);
+	u->loop = l;
+	if (l)
+		loop_defer(l, &u->work);
 }
 
 static const struct nic_ops ops = { .send = nic_send, .ready = ready };
@@ -332,18 +343,57 @@ static Slirp *new_slirp(struct user_nic *u, const struct options *o)
 	return u->lib->new(&c, &callbacks, u);
 }
 
+static const char *address(const struct opt_forward *f)
+{
+	return f->addr[0] ? f->addr : "127.0.0.1";
+}
+
 static int publish(struct user_nic *u, const struct opt_forward *f)
 {
-	const char *addr = f->addr[0] ? f->addr : "127.0.0.1";
+	const char *addr = address(f);
 	struct in_addr host;
 	if (inet_pton(AF_INET, addr, &host) != 1)
 		return fail(E_UNSUP, "port %s: only IPv4 addresses can be published on", addr);
-	if (!u->lib->add_hostfwd(u->slirp, f->udp, host, f->host, ip4(15), f->guest))
+	if (!u->lib->add_hostfwd(u->slirp, f->udp, host, f->host, ip4(15), f->guest)) {
+		u->forward[u->nforward++] = *f;
 		return 0;
+	}
 	return fail(E_BUSY, "port %s:%u: %s%s", addr, f->host, strerror(errno),
 		    errno == EADDRINUSE ? "; choose another one in front of the colon" :
 		    errno == EACCES ? "; ports below 1024 are for root, choose a higher one" :
 		    errno == EADDRNOTAVAIL ? "; this host has no such address" : "");
+}
+
+static int publish_all(struct user_nic *u, const struct options *o)
+{
+	int err = 0;
+	for (unsigned i = 0; !err && i < o->nforward; i++)
+		err = publish(u, &o->forward[i]);
+	return err;
+}
+
+static bool same_ports(const struct user_nic *u, const struct options *o)
+{
+	bool same = o->nforward == u->nforward;
+	for (unsigned i = 0; same && i < o->nforward; i++)
+		same = !strcmp(o->forward[i].addr, u->forward[i].addr) && o->forward[i].host == u->forward[i].host &&
+		       o->forward[i].guest == u->forward[i].guest && o->forward[i].udp == u->forward[i].udp;
+	return same;
+}
+
+/* Whoever waits at a port that stays is not sent away. */
+int nic_user_ports(struct nic *nic, const struct options *o)
+{
+	struct user_nic *u = container_of(nic, struct user_nic, nic);
+	if (same_ports(u, o))
+		return 0;
+	while (u->nforward) {
+		const struct opt_forward *f = &u->forward[--u->nforward];
+		struct in_addr host = { 0 };
+		inet_pton(AF_INET, address(f), &host);
+		u->lib->remove_hostfwd(u->slirp, f->udp, host, f->host);
+	}
+	return publish_all(u, o);
 }
 
 static int init(struct user_nic *u, const struct options *o)
@@ -359,9 +409,7 @@ static int init(struct user_nic *u, const struct options *o)
 	u->slirp = new_slirp(u, o);
 	if (!u->slirp)
 		return fail(E_NOMEM, "net user: libslirp does not start");
-	for (unsigned i = 0; !err && i < o->nforward; i++)
-		err = publish(u, &o->forward[i]);
-	if (err)
+	if ((err = publish_all(u, o)))
 		return err;
 	u->hook = (struct loop_hook){ .before = before, .after = after };
 	loop_hook(u->loop, &u->hook);
@@ -369,25 +417,7 @@ static int init(struct user_nic *u, const struct options *o)
 	return 0;
 }
 
-struct nic *nic_user_open(struct loop *l, const struct options *o)
-{
-	struct user_nic *u = host_alloc(sizeof(*u));
-	if (!u) {
-		fail(E_NOMEM, "net user: out of memory");
-		return NULL;
-	}
-	u->nic = (struct nic){ .ops = &ops, .name = "user", .mtu = MTU };
-	u->loop = l;
-	u->work.run = work;
-	nic_mac(u->nic.mac, o->name);
-	if (init(u, o)) {
-		nic_user_close(&u->nic);
-		return NULL;
-	}
-	return &u->nic;
-}
-
-void nic_user_close(struct nic *nic)
+static void shut(struct nic *nic)
 {
 	struct user_nic *u = container_of(nic, struct user_nic, nic);
 	if (u->hooked && !u->held)
@@ -399,3 +429,23 @@ void nic_user_close(struct nic *nic)
 	frames_fini(&u->to_guest);
 	host_free(u, sizeof(*u));
 }
+
+static struct nic *open_user(struct loop *l, const struct options *o)
+{
+	struct user_nic *u = host_alloc(sizeof(*u));
+	if (!u) {
+		fail(E_NOMEM, "net user: out of memory");
+		return NULL;
+	}
+	u->nic = (struct nic){ .ops = &ops, .name = "user", .mtu = MTU };
+	u->loop = l;
+	u->work.run = work;
+	nic_mac(u->nic.mac, o->name);
+	if (init(u, o)) {
+		shut(&u->nic);
+		return NULL;
+	}
+	return &u->nic;
+}
+
+const struct nic_way nic_user = { open_user, shut, hold, save, load };

@@ -257,6 +257,23 @@ static bool forward(const char *text, struct opt_forward *f)
 	return port(host, (size_t)(guest - host), &f->host);
 }
 
+int option_time(const char *what, const char *text, u64 max, u64 *seconds)
+{
+	static const struct { char unit; u32 is; } units[] = {
+		{ 0, 1 }, { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 },
+	};
+	char *end;
+	errno = 0;
+	u64 n = strtoull(text, &end, 10);
+	for (unsigned i = 0; text[0] >= '0' && text[0] <= '9' && !errno && i < countof(units); i++)
+		if (*end == units[i].unit && (!*end || !end[1]) && n <= max / units[i].is) {
+			*seconds = n * units[i].is;
+			return 0;
+		}
+	return fail(E_INVAL, "%s %s: write it like 90s, 10m or 2h; at most %llu h", what, text,
+		    (unsigned long long)max / 3600);
+}
+
 int option_forward(struct options *o, const char *text)
 {
 	struct opt_forward f = { 0 };

@@ -42,6 +42,8 @@ struct saved {
 	int ram;                 /* descriptor of the file that holds the guest's memory */
 	const u8 *network;       /* nic_user_save()'s, nnetwork bytes; 0: none */
 	size_t nnetwork;
+	char keeper[80];         /* who keeps the connections of its user network (keeper.h); "": nobody */
+	u8 token[16];            /* what the keeper wants to hear */
 	bool own_initrd;         /* the initial RAM disk lies in the saved VM's folder */
 	bool paused;             /* and is to stay so */
 };
@@ -92,6 +94,8 @@ void options_default(struct options *);
 /* Words to values; E_INVAL after the error was said.  The text may be kept. */
 int option_size(const char *what, const char *text, u64 *bytes);     /* K M G T suffix; none: M */
 int option_number(const char *what, const char *text, u64 min, u64 max, u64 *n);
+/* Seconds, or with s, m, h or d behind */
+int option_time(const char *what, const char *text, u64 max, u64 *seconds);
 int option_disk(struct options *, char *text);       /* FILE[,ro][,if=nvme|virtio]; cut up */
 /* user, tap:NAME, switch[:NAME][,mac=MAC][,ip=ADDR][,uplink[=NIC]], none */
 int option_net(struct options *, const char *text);

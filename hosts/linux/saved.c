@@ -217,11 +217,20 @@ static void put_network(struct machine *m, json_t *j)
 {
 	u8 state[NIC_USER_STATE];
 	char hex[2 * NIC_USER_STATE + 1];
-	size_t n = m->opt->net == NET_USER ? nic_user_save(m->nic, state) : 0;
+	size_t n = m->nic && m->nic_way->save ? m->nic_way->save(m->nic, state) : 0;
 	for (size_t i = 0; i < n; i++)
 		snprintf(hex + 2 * i, 3, "%02x", state[i]);
 	if (n)
 		json_object_set_new(j, "user-network", json_string(hex));
+}
+
+static void put_stay(const struct stay *s, json_t *j)
+{
+	char token[2 * LINK_TOKEN + 1];
+	if (!s || !s->name[0])
+		return;
+	link_hex(s->token, token);
+	json_object_set_new(j, "keeper", json_pack("{s:s, s:s}", "name", s->name, "token", token));
 }
 
 static int put_machine(struct saving *s, struct machine *m)
@@ -235,6 +244,7 @@ static int put_machine(struct saving *s, struct machine *m)
 	for (unsigned i = 0; !err && i < o.ndisk; i++)
 		err = put_disk(s, &o.disk[i], i, json_array_get(json_object_get(j, "disks"), i));
 	put_network(m, j);
+	put_stay(s->stay, j);
 	json_object_set_new(j, "format", json_integer(RECORD_VERSION));
 	json_object_set_new(j, "engine", json_string(m->vm.engine->name));
 	json_object_set_new(j, "own-initrd", json_boolean(made));
@@ -365,6 +375,19 @@ static int read_network(struct restoring *r)
 	return 0;
 }
 
+static int read_stay(struct restoring *r)
+{
+	json_t *j = json_object_get(r->json, "keeper");
+	const char *name = json_string_value(json_object_get(j, "name"));
+	if (!j)
+		return 0;
+	if (!name || strlen(name) >= sizeof(r->saved.keeper) ||
+	    !link_unhex(json_string_value(json_object_get(j, "token")), r->saved.token))
+		return fail(E_INVAL, "machine.json: keeper makes no sense");
+	snprintf(r->saved.keeper, sizeof(r->saved.keeper), "%s", name);
+	return 0;
+}
+
 static int read_machine(struct restoring *r, const char *dir)
 {
 	json_error_t e;
@@ -379,6 +402,8 @@ static int read_machine(struct restoring *r, const char *dir)
 	int err = describe_read(r->json, &r->opt);
 	if (!err)
 		err = read_network(r);
+	if (!err)
+		err = read_stay(r);
 	if (!err && json_is_true(json_object_get(r->json, "own-initrd"))) {
 		snprintf(r->initrd, sizeof(r->initrd), "%s/initrd", dir);
 		r->opt.initrd = r->initrd;

@@ -4,6 +4,7 @@
 #ifndef HOSTS_LINUX_SAVED_H
 #define HOSTS_LINUX_SAVED_H
 
+#include "hosts/linux/keeper.h"
 #include "hosts/linux/machine.h"
 #include "hosts/linux/nic.h"
 
@@ -13,6 +14,7 @@
 struct saving {
 	char dir[400], temp[420];
 	bool copy_disks;
+	const struct stay *stay; /* who keeps its network; NULL: the machine goes on */
 	bool copied, taken;      /* the memory is there, but for what is written since; all is there */
 	int at, ram;             /* descriptors: the folder under its temporary name, its ram */
 	u64 pause_ns;            /* the guest stood for */

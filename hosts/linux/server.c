@@ -71,14 +71,24 @@ static bool do_pause(struct client *c, json_t *request)
 	return answer_result(c, 0, NULL);
 }
 
+/* What runs on is no longer what was saved. */
+static bool refuse_leaving(struct client *c)
+{
+	return answer(c, json_pack("{s:b, s:s}", "ok", 0, "error", "it is being saved, and ends"));
+}
+
 static bool do_resume(struct client *c, json_t *request)
 {
+	if (c->server->leaving)
+		return refuse_leaving(c);
 	machine_resume(c->server->m);
 	return answer_result(c, 0, NULL);
 }
 
 static bool do_stop(struct client *c, json_t *request)
 {
+	if (c->server->leaving)
+		return refuse_leaving(c);
 	machine_resume(c->server->m);
 	pc_power_button(c->server->m->pc);
 	return answer_result(c, 0, NULL);
@@ -180,6 +190,8 @@ static int begin_step(struct server *s, void *(*what)(void *))
 static void end_save(struct server *s)
 {
 	saving_fini(&s->save);
+	if (!s->m->leaves)
+		stay_end(&s->stay);
 	s->busy = false;
 	for (unsigned i = 0; i < SERVER_CLIENTS; i++) {
 		struct client *c = s->client[i];
@@ -198,21 +210,30 @@ static void saved(struct loop_work *w)
 {
 	struct server *s = container_of(w, struct server, done);
 	pthread_join(s->thread, NULL);
+	if (s->leaving && !s->result) {
+		s->m->leaves = true;
+		machine_quit(s->m);
+	} else if (s->leaving && !s->was) {
+		machine_resume(s->m);
+	}
+	s->leaving = false;
 	end_save(s);
 }
 
 /* The pause, and then the last step begins. */
 static int take(struct server *s)
 {
-	bool was = s->m->paused;
+	s->was = s->m->paused;
 	u64 start = clock_host();
 	machine_pause(s->m);
 	int err = saving_take(&s->save, s->m);
 	ram_track(&s->m->vm, false);
-	if (!was)
+	if (!err && s->stop && !(err = begin_step(s, keep)))
+		s->leaving = true;
+	else if (!s->was)
 		machine_resume(s->m);
 	s->save.pause_ns = clock_host() - start;
-	return err ? err : begin_step(s, keep);
+	return err || s->leaving ? err : begin_step(s, keep);
 }
 
 static void copied(struct loop_work *w)
@@ -229,6 +250,24 @@ static void copied(struct loop_work *w)
 		end_save(s);
 }
 
+/* A network that is kept already stays with its keeper, under a new token. */
+static void begin_stay(struct server *s, json_t *request)
+{
+	json_t *keep = json_object_get(request, "keep");
+	u32 seconds = (u32)min_u64((u64)json_integer_value(keep), KEEP_MOST);
+	s->stay = (struct stay){ .fd = -1, .lock = -1, .seconds = seconds };
+	s->stop = json_is_true(json_object_get(request, "stop"));
+	s->save.stay = &s->stay;
+	if (!s->stop || !seconds || !s->m->nic)
+		return;
+	if (s->m->nic_way == &nic_user) {
+		stay_begin(&s->stay, s->name, seconds);
+	} else if (s->m->nic_way == &nic_kept) {
+		snprintf(s->stay.name, sizeof(s->stay.name), "%s", nic_kept_name(s->m->nic));
+		host_random(s->stay.token, sizeof(s->stay.token));
+	}
+}
+
 static int begin_save(struct server *s, json_t *request)
 {
 	const char *dir = json_string_value(json_object_get(request, "dir"));
@@ -238,11 +277,15 @@ static int begin_save(struct server *s, json_t *request)
 		return fail(E_INVAL, "save: \"dir\" must be a whole path");
 	int err = saving_begin(&s->save, dir, json_is_true(json_object_get(request, "disks")));
 	if (!err)
+		begin_stay(s, request);
+	if (!err)
 		err = s->m->paused || ram_track(&s->m->vm, true) ? take(s) : begin_step(s, copy);
-	if (err)
+	if (err) {
 		saving_fini(&s->save);
-	else
+		stay_end(&s->stay);
+	} else {
 		s->busy = true;
+	}
 	return err;
 }
 
@@ -358,7 +401,8 @@ static void knock(struct loop_fd *f, unsigned events)
 
 void server_init(struct server *s, struct machine *m)
 {
-	*s = (struct server){ .m = m, .copied.run = copied, .done.run = saved, .save = { .at = -1, .ram = -1 } };
+	*s = (struct server){ .m = m, .copied.run = copied, .done.run = saved, .save = { .at = -1, .ram = -1 },
+			      .stay = { .fd = -1, .lock = -1 } };
 	snprintf(s->name, sizeof(s->name), "%s", m->opt->name);
 	s->listen = (struct loop_fd){ .fd = socket_listen(s->name, &s->lock), .ready = knock };
 	if (s->listen.fd < 0)
@@ -389,11 +433,21 @@ void server_fini(struct server *s)
 	if (s->busy)
 		abandon(s);
 	for (unsigned i = 0; i < SERVER_CLIENTS; i++)
-		if (s->client[i])
+		if (s->client[i]) {
+			int fd = fcntl(s->client[i]->fd.fd, F_DUPFD_CLOEXEC, 0);
+			if (fd >= 0)
+				s->last[s->nlast++] = fd;
 			drop(s->client[i]);
+		}
 	s->m->console.room = NULL;
 	if (s->listen.fd >= 0)
 		loop_del(&s->m->loop, &s->listen);
 	socket_close(s->name, s->listen.fd, s->lock);
 	s->m = NULL;
+}
+
+void server_hang_up(struct server *s)
+{
+	while (s->nlast)
+		close(s->last[--s->nlast]);
 }

@@ -26,9 +26,13 @@ struct server {
 	struct loop_fd listen;
 	int lock;
 	struct client *client[SERVER_CLIENTS];
+	unsigned nlast;
+	int last[SERVER_CLIENTS];    /* to be hung up */
 
 	struct saving save;
 	bool busy;                   /* save is under way */
+	bool stop, was, leaving;     /* the VM ends with it; was paused before; is saved, and ends if that lasts */
+	struct stay stay;            /* ... and who keeps its network */
 	pthread_t thread;            /* makes its first step, if any, and its last */
 	int result;
 	struct said said;
@@ -37,6 +41,9 @@ struct server {
 
 /* A VM whose socket cannot be made runs without; the reason is told where -v asks. */
 void server_init(struct server *, struct machine *);
+/* Asks no more and answers no more, but hangs not up before the VM is gone with all it had:
+ * who waits for that may start another in its place. */
 void server_fini(struct server *);
+void server_hang_up(struct server *);
 
 #endif

@@ -8,7 +8,7 @@
 struct slirp_calls {
 #define SLIRP_CALLS(call) \
 	call(new) call(cleanup) call(input) call(pollfds_fill) call(pollfds_poll) call(add_hostfwd) \
-	call(state_save) call(state_load) call(state_version)
+	call(remove_hostfwd) 	call(state_save) call(state_load) call(state_version)
 #define SLIRP_FIELD(name) __typeof__(slirp_##name) *name;
 	SLIRP_CALLS(SLIRP_FIELD)
 };

@@ -42,6 +42,8 @@ $F/fuzz_multiboot: $F/hosts/metal/multiboot.o $F/hosts/metal/multiboot2.o
 $F/fuzz_flows: $F/hosts/linux/flows.o
 $F/fuzz_machine: $(patsubst %,$F/hosts/linux/%.o,describe options)
 $F/fuzz_machine: FUZZ_LIBS = -ljansson
+$F/fuzz_keeper: $(patsubst %,$F/hosts/linux/%.o,keeper link loop sys options)
+$F/fuzz_keeper: FUZZ_LIBS = -ljansson -luring
 
 .SECONDARY: $(patsubst %,$F/tests/fuzz/fuzz_%.o,$(FUZZ)) $F/tests/unit/fake.o
 .PHONY: fuzz fuzz-build fuzz-run

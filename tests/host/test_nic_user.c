@@ -186,23 +186,23 @@ static void the_restored_guest_is_asked(void **state)
 	send_frame(f, put_ack(f, false));
 	wait_frame();
 	assert_int_equal(got[14 + 20 + 13] & 4, 4); /* nobody knows it: a reset */
-	size_t n = nic_user_save(nic, kept);
+	size_t n = nic_user.save(nic, kept);
 	options_default(&o);
-	nic = nic_user_open(&loop, &o);
+	nic = nic_user.open(&loop, &o);
 	nic->recv = recv_frame;
-	nic_user_hold(nic, true);
-	assert_false(nic_user_load(nic, kept, n - 1));
-	assert_true(nic_user_load(nic, kept, n));
+	nic_user.hold(nic, true);
+	assert_false(nic_user.load(nic, kept, n - 1));
+	assert_true(nic_user.load(nic, kept, n));
 	got_n = 0;
 	loop_once(&loop, 1);
 	assert_int_equal(got_n, 0);
-	nic_user_hold(nic, false);
+	nic_user.hold(nic, false);
 	wait_frame();
 	assert_memory_equal(got, nic->mac, 6);
 	assert_int_equal(ip_sum(got + 14, 20), 0);
 	assert_memory_equal(got + 26, "\x0a\0\2\2\x0a\0\2\x0f", 8);
 	assert_asks(got + 26, got + 34, 4);
-	nic_user_close(nic);
+	nic_user.close(nic);
 	nic = was;
 }
 
@@ -243,7 +243,7 @@ static void flows_come_and_go(void **state)
 
 static void open_second(void *o)
 {
-	assert_null(nic_user_open(&loop, o));
+	assert_null(nic_user.open(&loop, o));
 }
 
 static void a_taken_port_is_told(void **state)
@@ -281,7 +281,7 @@ static int set_up(void **state)
 	options_default(&o);
 	if (loop_init(&loop) || option_forward(&o, "38080:80"))
 		return -1;
-	nic = nic_user_open(&loop, &o);
+	nic = nic_user.open(&loop, &o);
 	if (!nic)
 		return -1;
 	nic->recv = recv_frame;
@@ -290,7 +290,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	nic_user_close(nic);
+	nic_user.close(nic);
 	loop_fini(&loop);
 	return 0;
 }
