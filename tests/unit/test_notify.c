@@ -8,7 +8,9 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { SIZE = 16, REQUESTS = 60000, AT_ONCE = 3, BASE = 0x1000, DATA = 0x4000, PATIENCE = 120000 };
@@ -143,24 +145,75 @@ static bool drive(void)
 	return true;
 }
 
-/* ---- */
+/* ---- one moment of it, for sure: the driver adds a request between the device's look at the ring and
+ * its word that it wants to hear of more.  The driver has read the old word and rings no bell, so the
+ * device must look again.  The page with the word is write-protected: the fault is the moment. */
+
+static void set_up(void)
+{
+	s.vm = fake_vm(1, MiB);
+	s.dev = (struct device){.vm = s.vm, .name = "device"};
+	ring_init(&s.ring, fake_ram(s.vm), BASE, SIZE);
+	virtq_init(&s.q, &s.dev, SIZE, NULL);
+	s.q.desc = s.ring.desc, s.q.avail = s.ring.avail, s.q.used = s.ring.used;
+	s.q.event_idx = true;
+	assert_true(virtq_enable(&s.q));
+}
+
+static void *page_of_the_word(void)
+{
+	u64 page = (u64)sysconf(_SC_PAGESIZE);
+
+	return (void *)((u64)(uintptr_t)(s.ring.ram + s.ring.used + 4 + SIZE * 8u) & ~(page - 1));
+}
+
+static void protect(int how)
+{
+	if (mprotect(page_of_the_word(), (size_t)sysconf(_SC_PAGESIZE), how))
+		_exit(1);
+}
+
+static void at_the_moment(int sig)
+{
+	struct ring *r = &s.ring;
+
+	protect(PROT_READ | PROT_WRITE);
+	ring_desc(r, 0, DATA, 16, 0, 0);
+	st16(r->ram + r->avail + 4, 0);
+	put(r->avail + 2, ++r->idx);
+	s.bells++;
+}
+
+static void test_a_request_between_look_and_word(void **x)
+{
+	struct sigaction a = {.sa_handler = at_the_moment}, old;
+	struct virtq_chain c;
+	bool seen;
+
+	set_up();
+	s.bells = 0;
+	sigaction(SIGSEGV, &a, &old);
+	protect(PROT_READ);
+	seen = virtq_pop(&s.q, &c);
+	protect(PROT_READ | PROT_WRITE);
+	sigaction(SIGSEGV, &old, NULL);
+	assert_int_equal(s.bells, 1);
+	assert_true(seen);
+	fake_vm_free(s.vm);
+}
+
+/* ---- all of it, for long */
 
 static void no_wakeup_is_lost(unsigned late)
 {
 	bool end = false, done;
 	pthread_t t;
 
-	s.vm = fake_vm(1, MiB);
-	s.dev = (struct device){.vm = s.vm, .name = "device"};
+	set_up();
 	s.late = late;
 	s.bells = s.irqs = 0;
 	s.rnd[0] = 88172645463325252ull, s.rnd[1] = 1234567;
 	s.bell = eventfd(0, EFD_NONBLOCK), s.irq = eventfd(0, EFD_NONBLOCK);
-	ring_init(&s.ring, fake_ram(s.vm), BASE, SIZE);
-	virtq_init(&s.q, &s.dev, SIZE, NULL);
-	s.q.desc = s.ring.desc, s.q.avail = s.ring.avail, s.q.used = s.ring.used;
-	s.q.event_idx = true;
-	assert_true(virtq_enable(&s.q));
 	assert_int_equal(pthread_create(&t, NULL, device, &end), 0);
 	done = drive();
 	__atomic_store_n(&end, true, __ATOMIC_RELEASE);
@@ -178,6 +231,7 @@ static void test_requests_that_end_later(void **x) { no_wakeup_is_lost(2); }
 int main(void)
 {
 	const struct CMUnitTest t[] = {
+		cmocka_unit_test(test_a_request_between_look_and_word),
 		cmocka_unit_test(test_requests_that_end_at_once),
 		cmocka_unit_test(test_requests_that_end_later),
 	};
