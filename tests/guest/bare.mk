@@ -5,7 +5,7 @@ BARE_CFLAGS := -std=c17 -O2 -g $(WARN) -m64 -ffreestanding -nostdinc -I. \
 	-isystem $(shell $(CC) -print-file-name=include) -mno-red-zone -mgeneral-regs-only \
 	-fno-pic -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -MMD -MP
 bare_obj = $(patsubst %,build/guest/%.o,$(notdir $(wildcard tests/guest/bare/*.[cS]))) \
-	$(patsubst tests/guest/%,build/guest/%.o,$(wildcard tests/guest/$(1)/*.c))
+	$(patsubst tests/guest/%,build/guest/%.o,$(wildcard tests/guest/$(1)/*.[cS]))
 
 build/guest/%.o: tests/guest/%
 	@mkdir -p $(@D)
@@ -20,6 +20,8 @@ build/guest/board.elf: $(call bare_obj,board)
 build/guest/exits.elf: $(call bare_obj,exits)
 build/guest/calls.elf: $(call bare_obj,calls)
 build/guest/sched.elf: $(call bare_obj,sched)
+build/guest/attack.elf: $(call bare_obj,attack)
+build/guest/victim.elf: $(call bare_obj,victim)
 build/guest/%.elf: tests/guest/bare/bare.ld
 	$(if $(V),,@echo "  LD	$@")
 	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \

@@ -24,4 +24,5 @@ def qemu(*modules, smp=1, memory=512, cpu="max,+svm", line="", timeout=300, opti
         if not dies:
             raise
         return late.stdout.decode(errors="replace").replace("\r", ""), None
-    return done.stdout.replace("\r", ""), done.returncode
+    last = "" if done.returncode == 0 else f"\nqemu: {done.returncode} {done.stderr[-300:]}"
+    return done.stdout.replace("\r", "") + last, done.returncode
