@@ -148,8 +148,12 @@ static void test_forged(void **state)
 /* All lengths there are, through a ring that wraps again and again, in pieces that end anywhere. */
 static void test_wrap(void **state)
 {
+	static _Alignas(16) u8 room[PORT_RING + LONGEST];
+	u8 *ring = port[DB].ring;
 	unsigned sent = 0;
 
+	memset(room, 0xa5, sizeof(room));
+	port[DB].ring = room;
 	for (size_t n = 14; n <= LONGEST; n += n < 3000 ? 13 : 977) {
 		send(WEB, DB, n, n / 50 + 1);
 		send(WEB, DB, LONGEST - n + 14, 4000);
@@ -170,6 +174,9 @@ static void test_wrap(void **state)
 		send(WEB, DB, LONGEST - 200 + 4 * i, 4096); /* leaves a little less than half of it */
 		work_all();
 	}
+	for (unsigned i = PORT_RING; i < sizeof(room); i++)
+		assert_int_equal(room[i], 0xa5);         /* nothing behind it was written */
+	port[DB].ring = ring;
 }
 
 /* Full drops; what is in is kept until there is room. */

@@ -1,6 +1,7 @@
 /* Hypercalls: each by its registers, and what a guest must not get away with. */
 #include "core/host.h"
 #include "core/hypercall.h"
+#include "core/state.h"
 #include "tests/unit/x86.h"
 
 static struct vm *vm;
@@ -109,6 +110,24 @@ static void test_events(void **s)
 	assert_false(hypercall_event(vm, 2));
 }
 
+/* A record's vector is judged as a guest's. */
+static void test_record(void **s)
+{
+	static const struct { u32 vector; bool good; } tried[] = { { 0, true }, { 31, false }, { 32, true }, { 255, true }, { 256, false } };
+	struct device *d = vm->devices;
+
+	while (strcmp(d->name, "hypercalls"))
+		d = d->next;
+	for (unsigned i = 0; i < countof(tried); i++) {
+		u8 buf[12] = { 0 };
+		struct state l = { .load = true, .buf = buf, .n = sizeof(buf) };
+
+		st32(buf, tried[i].vector);
+		d->ops->state(d, &l);
+		assert_int_equal(!l.bad, tried[i].good);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +135,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_console, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_record, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

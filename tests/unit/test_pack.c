@@ -93,7 +93,11 @@ static void test_damage(void **x)
 	for (size_t i = 1; i < LENGTH; i++) {
 		fake_log_clear();
 		assert_int_not_equal(pack_open("p", pack, i, &n), 0);
+		assert_true(i >= PACK_HEAD || strstr(fake_log, "not a pack"));
 	}
+	st32(pack + PACK_AT_TABLE, LENGTH);
+	refused("cut short");
+	make(x);
 	pack[PACK_HEAD + 3] ^= 1;
 	refused("damaged");
 	make(x);
@@ -165,6 +169,7 @@ static void test_values(void **x)
 		{ 0, DISK + PACK_DISK_FILE + 8 }, { 700, DISK + PACK_DISK_FILE + 8 },
 		{ 2, PACK_HEAD + PACK_VM_NICS + 8 }, { 2, PACK_HEAD + PACK_VM_DISKS + 8 },
 		{ PACK_DISKS + 1, PACK_HEAD + PACK_VM_DISKS + 8 }, { 1, NIC + PACK_NIC_MAC },
+		{ KERNEL + 512, PACK_HEAD + PACK_VM_KERNEL },
 	};
 
 	for (unsigned i = 0; i < countof(bad); i++) {
@@ -175,6 +180,42 @@ static void test_values(void **x)
 	}
 }
 
+/* One more than there may be, each of them good: a table of rows of VMs, disks, and the rest. */
+static int open_many(u64 vms, u64 disks)
+{
+	enum { ROWS = (PACK_VMS + 1) * PACK_ROW, LISTS = (PACK_DISKS + 1) * PACK_DISK_ROW };
+	static u8 many[PACK_HEAD + ROWS + LISTS + LENGTH];
+	u8 *row = many + PACK_HEAD, *list = row + ROWS, *rest = list + LISTS;
+	static const u8 moved[] = { PACK_VM_NAME, PACK_VM_KERNEL_NAME, PACK_VM_CMDLINE, PACK_VM_NICS };
+	u64 by = (u64)(rest - row), n = ROWS + LISTS + TABLE;
+	unsigned count;
+
+	memcpy(many, pack, PACK_HEAD);
+	memcpy(rest, pack + PACK_HEAD, TABLE);
+	for (unsigned i = 0; i < countof(moved); i++)
+		st64(rest + moved[i], ld64(rest + moved[i]) + by);
+	st64(rest + PACK_VM_DISKS, (u64)(list - many));
+	st64(rest + PACK_VM_DISKS + 8, disks);
+	st64(rest + DISK - PACK_HEAD + PACK_DISK_NAME, ld64(rest + DISK - PACK_HEAD + PACK_DISK_NAME) + by);
+	st64(rest + NIC - PACK_HEAD + PACK_NIC_SWITCH, ld64(rest + NIC - PACK_HEAD + PACK_NIC_SWITCH) + by);
+	for (unsigned i = 0; i <= PACK_DISKS; i++)
+		memcpy(list + i * PACK_DISK_ROW, rest + DISK - PACK_HEAD, PACK_DISK_ROW);
+	for (unsigned i = 0; i <= PACK_VMS; i++)
+		memcpy(row + i * PACK_ROW, rest, PACK_ROW);
+	st32(many + PACK_AT_COUNT, (u32)vms);
+	st32(many + PACK_AT_TABLE, (u32)n);
+	st64(many + PACK_AT_LENGTH, sizeof(many));
+	st32(many + PACK_AT_CRC, record_crc(0, many + PACK_HEAD, n));
+	return pack_open("p", many, sizeof(many), &count);
+}
+
+static void test_too_many(void **x)
+{
+	assert_int_equal(open_many(PACK_VMS, PACK_DISKS), 0);
+	assert_int_not_equal(open_many(PACK_VMS + 1, PACK_DISKS), 0);
+	assert_int_not_equal(open_many(PACK_VMS, PACK_DISKS + 1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,6 +224,7 @@ int main(void)
 		cmocka_unit_test_setup(test_references, make),
 		cmocka_unit_test_setup(test_values, make),
 		cmocka_unit_test_setup(test_place, make),
+		cmocka_unit_test_setup(test_too_many, make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
