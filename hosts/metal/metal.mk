@@ -9,7 +9,7 @@ metal_obj = $(patsubst %,$M/%.o,$(basename $(1)))
 METAL_OBJ := $(call metal_obj,$(call src,core core/x86 core/dev engines engines/svm engines/vmx hosts/metal hosts/metal/drivers) \
 	$(wildcard engines/svm/*.S engines/vmx/*.S hosts/metal/*.S))
 
-.PHONY: lodge.elf test-metal bench-metal need-metal
+.PHONY: lodge.elf test-metal bench-metal mutate-metal need-metal
 lodge.elf: $M/lodge.elf
 	@cmp -s $< $@ || { cp $< $@.new && mv -f $@.new $@; }
 
@@ -38,3 +38,7 @@ test-metal: need-metal
 bench-metal: need-metal
 	@$(MAKE) --no-print-directory -j2 lodge lodge.elf
 	@/usr/bin/python3 bench/metal.py
+# Each guard is taken out in turn, and a test must notice: tests/mutate
+mutate-metal: need-metal
+	@$(MAKE) --no-print-directory -j2 lodge lodge.elf unit host-tests
+	@tests/mutate/mutate.py -n $(or $(MUTANTS),0)

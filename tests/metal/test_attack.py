@@ -22,8 +22,9 @@ def test_there_are_enough():
 
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_all_cases(cpus):
-    said = run("qemu-svm", cpus, NAMES, ms=2)
-    assert held(said, NAMES) == [], said[-3000:]
+    names = fit_for("qemu-svm", cpus)
+    said = run("qemu-svm", cpus, names, ms=2)
+    assert held(said, names) == [], said[-3000:]
 
 
 def test_nobody_waits():
@@ -33,7 +34,7 @@ def test_nobody_waits():
 
 @pytest.mark.parametrize("machine", ["bochs-svm", "bochs-vmx"])
 def test_on_bochs(machine):
-    names = fit_for(machine, ON_BOCHS)
+    names = fit_for(machine, 1, ON_BOCHS)
     said = run(machine, 1, names, ms=1)
     assert held(said, names) == [], said[-3000:]
 

@@ -67,6 +67,40 @@ static void test_addresses_are_canonical(void **s)
 	assert_true(v->x86.seg[FS].base == 0xffff800000001000);
 }
 
+static void test_bits_that_are_not_there(void **s)
+{
+	refused(0x174, 1ull << 32);
+	refused(0xc0000084, 1ull << 63);
+	refused(0xfe, 0); /* read only, whatever is written */
+	wr(0xc0000084, 0xffffffff);
+}
+
+static enum done xsetbv(u32 n, u64 val)
+{
+	struct insn i = { .modrm = 0xd1 };
+
+	v->x86.r[RCX] = n;
+	v->x86.r[RAX] = (u32)val, v->x86.r[RDX] = val >> 32;
+	return op_grp7(v, &i);
+}
+
+/* XCR0 takes x87 always, AVX with SSE only, and nothing that the guest was not told of. */
+static void test_xsetbv(void **s)
+{
+	assert_int_equal(xsetbv(0, 1), DONE_FAULT); /* OSXSAVE is clear */
+	x86_fault_is(v, VEC_UD, 0);
+	v->x86.cr4 |= CR4_OSXSAVE;
+	assert_int_equal(xsetbv(0, 3), DONE_BRANCH);
+	for (unsigned b = 0; b < 64; b++)
+		if (!(v->emul.cpuid->xcr0 >> b & 1))
+			assert_int_equal(xsetbv(0, 3 | 1ull << b), DONE_FAULT);
+	assert_int_equal(xsetbv(0, 0), DONE_FAULT);
+	assert_int_equal(xsetbv(0, 2), DONE_FAULT);
+	assert_int_equal(xsetbv(0, 5), DONE_FAULT);
+	assert_int_equal(xsetbv(1, 3), DONE_FAULT);
+	assert_int_equal(v->x86.xcr0, 3);
+}
+
 static void test_efer(void **s)
 {
 	u64 efer = rd(0xc0000080);
@@ -250,7 +284,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_unknown), T(test_addresses_are_canonical), T(test_efer),
+		T(test_unknown), T(test_addresses_are_canonical), T(test_bits_that_are_not_there), T(test_xsetbv),
+		T(test_efer),
 		T(test_types_of_memory), T(test_tsc), T(test_local_apic_needs_devices),
 		T(test_kvm_clock), T(test_clock_of_another_frequency), T(test_control_registers),
 		T(test_syscall_and_back), T(test_port_permissions), T(test_reset),
