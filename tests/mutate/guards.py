@@ -45,7 +45,7 @@ PACK = [("core/pack.c", *row, "unit:test_pack") for row in [
     (" && n <= length - at", ""),
     (" && at % PAGE_SIZE == 0", ""),
     ("n > most || ", ""),
-    (" || n % 512", ""),
+    (" && n % 512 == 0", ""),
     (" || d[PACK_NIC_MAC] & 1", ""),
 ]]
 
@@ -71,7 +71,7 @@ SWITCH = [("hosts/metal/switch_port.c", *row, "host:test_metal_parts") for row i
     ("bytes > LONGEST || ", ""),
 ]]
 
-DISK = [("hosts/metal/disk_ram.c", *row, "host:test_metal_parts") for row in [
+DISK = [("hosts/metal/disk_queue.c", *row, "host:test_metal_parts") for row in [
     ("r->sector > d->disk.sectors || ", ""),
     (" || r->nsector > d->disk.sectors - r->sector", ""),
     ("r->op != DISK_READ && d->disk.readonly", "0"),
