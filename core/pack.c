@@ -3,9 +3,10 @@
 #include "core/pack.h"
 #include "core/place.h"
 #include "core/record.h"
+#include "core/sparse.h"
 
 static const u8 strings[] = { PACK_VM_NAME, PACK_VM_KERNEL_NAME, PACK_VM_CMDLINE };
-static const u8 files[] = { PACK_VM_KERNEL, PACK_VM_VMLINUX, PACK_VM_INITRD };
+static const u8 files[] = { PACK_VM_KERNEL, PACK_VM_VMLINUX, PACK_VM_INITRD, PACK_VM_RECORD, PACK_VM_RAM };
 
 static const u8 *row(const void *pack, unsigned i)
 {
@@ -76,6 +77,16 @@ static bool good_nics(const u8 *pack, u64 end, const u8 *ref)
 	return true;
 }
 
+/* The record is judged by who loads it. */
+static bool good_state(const u8 *pack, const u8 *r)
+{
+	u64 record = ld64(r + PACK_VM_RECORD + 8), ram = ld64(r + PACK_VM_RAM + 8);
+
+	if (!record && !ram)
+		return true;
+	return record && ram && sparse_good(pack + ld64(r + PACK_VM_RAM), ram, ld64(r + PACK_VM_MEMORY));
+}
+
 static bool good_row(const u8 *pack, u64 end, u64 length, const u8 *r)
 {
 	if (!good_disks(pack, end, length, r + PACK_VM_DISKS) || !good_nics(pack, end, r + PACK_VM_NICS))
@@ -86,7 +97,7 @@ static bool good_row(const u8 *pack, u64 end, u64 length, const u8 *r)
 	for (unsigned i = 0; i < countof(files); i++)
 		if (!good_file(length, r + files[i]))
 			return false;
-	return ld64(r + PACK_VM_KERNEL + 8);
+	return ld64(r + PACK_VM_KERNEL + 8) && good_state(pack, r);
 }
 
 int pack_open(const char *what, const void *pack, size_t n, unsigned *count)
@@ -161,6 +172,7 @@ void pack_read(const void *pack, unsigned i, struct pack_vm *v)
 		.kernel_name = string(pack, r + PACK_VM_KERNEL_NAME),
 		.cmdline = string(pack, r + PACK_VM_CMDLINE), .kernel = file(pack, r + PACK_VM_KERNEL),
 		.vmlinux = file(pack, r + PACK_VM_VMLINUX), .initrd = file(pack, r + PACK_VM_INITRD),
+		.record = file(pack, r + PACK_VM_RECORD), .ram = file(pack, r + PACK_VM_RAM),
 	};
 	read_disks(pack, r + PACK_VM_DISKS, v);
 	read_nics(pack, r + PACK_VM_NICS, v);

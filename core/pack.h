@@ -9,7 +9,7 @@
 
 #include "core/host.h"
 
-enum { PACK_VERSION = 3, PACK_VMS = 64, PACK_DISKS = 16, PACK_NICS = 8 };
+enum { PACK_VERSION = 4, PACK_VMS = 64, PACK_DISKS = 16, PACK_NICS = 8 };
 #define PACK_MAGIC 0x316b636170646f6cull /* "lodpack1" */
 
 enum { /* the head */
@@ -23,7 +23,8 @@ enum { /* a row; a reference is an offset and a length, 8 bytes each, without a 
 	PACK_VM_KERNEL_NAME = 32, PACK_VM_CMDLINE = 48, PACK_VM_KERNEL = 64, PACK_VM_VMLINUX = 80,
 	PACK_VM_INITRD = 96,
 	PACK_VM_DISKS = 112, PACK_VM_NICS = 128, /* the length counts rows */
-	PACK_ROW = 144,
+	PACK_VM_RECORD = 144, PACK_VM_RAM = 160, /* of a saved VM: both or neither */
+	PACK_ROW = 176,
 };
 enum { PACK_DISK_FILE = 0, PACK_DISK_NAME = 16, PACK_DISK_FLAGS = 32, PACK_DISK_ROW = 40 };
 enum { PACK_NIC_SWITCH = 0, PACK_NIC_MAC = 16, PACK_NIC_IP = 22, PACK_NIC_UPLINK = 32, PACK_NIC_ROW = 48 };
@@ -47,6 +48,7 @@ struct pack_vm {
 	u32 cpus, flags;
 	const char *name, *kernel_name, *cmdline;
 	struct span kernel, vmlinux, initrd;   /* into the pack; p NULL: none */
+	struct span record, ram;       /* record.h, and what memory holds with it: good for sparse_fill() */
 	unsigned ndisk, nnic;
 	struct pack_disk disk[PACK_DISKS];
 	struct pack_nic nic[PACK_NICS];
