@@ -112,6 +112,10 @@ void svm_regs_init(struct vcpu *v)
 		   I_INVLPGA | I_IOIO | I_MSR | I_FERR | I_SHUTDOWN;
 	c->misc2 = I_VMRUN | I_VMMCALL | I_VMLOAD | I_VMSAVE | I_STGI | I_CLGI | I_SKINIT | I_WBINVD |
 		   I_MONITOR | I_MWAIT | I_MWAIT_ARMED | I_XSETBV | I_RDPRU;
+	if (v->vm->tsc_khz != bare_tsc_khz()) { /* it was saved elsewhere: only the core counts so fast */
+		c->misc1 |= I_RDTSC;
+		c->misc2 |= I_RDTSCP;
+	}
 	c->misc3 = I_INVLPGB | I_INVLPGB_BAD | I_MCOMMIT | I_TLBSYNC;
 	c->iopm = bare_phys(k->iopm);
 	c->msrpm = bare_phys(k->msrpm);

@@ -76,10 +76,8 @@ static int vm_make(struct vm *vm)
 	make_maps(k);
 	limit_make(k->limit);
 	vm->cpuid_limit = k->limit;
-	if (vm->saved && vm->saved->tsc_khz != bare_tsc_khz())
-		return fail(E_UNSUP, "%s: its time stamp counter ran at %u kHz, this machine's does at %u", vm->name,
-			    vm->saved->tsc_khz, bare_tsc_khz());
-	vm->tsc_khz = bare_tsc_khz();
+	if (!vm->saved)
+		vm->tsc_khz = bare_tsc_khz();
 	return npt_init(&k->npt, &format);
 }
 

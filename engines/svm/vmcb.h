@@ -53,13 +53,13 @@ _Static_assert(offsetof(struct vmcb, iopm) == 0x40 && offsetof(struct vmcb, asid
 
 enum { /* misc1 */
 	I_INTR = 1 << 0, I_NMI = 1 << 1, I_SMI = 1 << 2, I_INIT = 1 << 3, I_VINTR = 1 << 4,
-	I_RDPMC = 1 << 15, I_CPUID = 1 << 18, I_RSM = 1 << 19, I_IRET = 1 << 20, I_INVD = 1 << 22,
+	I_RDTSC = 1 << 14, I_RDPMC = 1 << 15, I_CPUID = 1 << 18, I_RSM = 1 << 19, I_IRET = 1 << 20, I_INVD = 1 << 22,
 	I_HLT = 1 << 24, I_INVLPGA = 1 << 26, I_IOIO = 1 << 27, I_MSR = 1 << 28, I_FERR = 1 << 30,
 };
 #define I_SHUTDOWN (1u << 31)
 enum { /* misc2 */
 	I_VMRUN = 1 << 0, I_VMMCALL = 1 << 1, I_VMLOAD = 1 << 2, I_VMSAVE = 1 << 3, I_STGI = 1 << 4,
-	I_CLGI = 1 << 5, I_SKINIT = 1 << 6, I_WBINVD = 1 << 9, I_MONITOR = 1 << 10, I_MWAIT = 1 << 11,
+	I_CLGI = 1 << 5, I_SKINIT = 1 << 6, I_RDTSCP = 1 << 7, I_WBINVD = 1 << 9, I_MONITOR = 1 << 10, I_MWAIT = 1 << 11,
 	I_MWAIT_ARMED = 1 << 12, I_XSETBV = 1 << 13, I_RDPRU = 1 << 14,
 };
 enum { /* misc3 */

@@ -204,7 +204,8 @@ void vmx_regs_init(struct vcpu *v)
 	struct vmx *s = vmx(v);
 
 	vmwrite(PIN_CONTROLS, c.pin);
-	vmx_cpu_controls(s, c.cpu);
+	/* saved elsewhere: only the core counts so fast */
+	vmx_cpu_controls(s, c.cpu | (v->vm->tsc_khz == bare_tsc_khz() ? 0 : CPU_RDTSC));
 	vmwrite(CPU_CONTROLS2, c.cpu2);
 	vmwrite(EXIT_CONTROLS, c.exit);
 	vmwrite(ENTRY_CONTROLS, c.entry);

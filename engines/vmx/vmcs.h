@@ -37,7 +37,7 @@ enum vmcs {
 
 enum { PIN_INTR = 1 << 0, PIN_NMI = 1 << 3, PIN_VIRTUAL_NMIS = 1 << 5 };
 enum {
-	CPU_INTR_WINDOW = 1 << 2, CPU_TSC_OFFSET = 1 << 3, CPU_HLT = 1 << 7, CPU_MWAIT = 1 << 10, CPU_RDPMC = 1 << 11,
+	CPU_INTR_WINDOW = 1 << 2, CPU_TSC_OFFSET = 1 << 3, CPU_HLT = 1 << 7, CPU_MWAIT = 1 << 10, CPU_RDPMC = 1 << 11, CPU_RDTSC = 1 << 12,
 	CPU_CR3_LOAD = 1 << 15, CPU_CR3_STORE = 1 << 16, CPU_CR8_LOAD = 1 << 19, CPU_CR8_STORE = 1 << 20,
 	CPU_NMI_WINDOW = 1 << 22, CPU_MOV_DR = 1 << 23, CPU_IO = 1 << 24, CPU_IO_BITMAPS = 1 << 25,
 	CPU_MSR_BITMAPS = 1 << 28, CPU_MONITOR = 1 << 29,
