@@ -6,6 +6,7 @@
 #include "hosts/metal/clock.h"
 #include "hosts/metal/apic.h"
 #include "hosts/metal/cpu.h"
+#include "hosts/metal/thread.h"
 #include "core/host.h"
 
 enum { PLACES = 56, PIT_HZ = 1193182, TICKS = 2386, GATE = 0x61, CHANNEL2 = 0x42, MODE = 0x43 };
@@ -15,6 +16,8 @@ static u64 factor;             /* nanoseconds for a tick, shifted by PLACES */
 static u64 started;            /* TSC when host_now() was 0 */
 static u64 wall;               /* nanoseconds since 1970 then */
 static u32 khz;
+static struct thread *who;   /* atomic: for whom it stands, or NULL */
+static u64 stands;
 
 static u16 pit_count(void)
 {
@@ -110,11 +113,34 @@ u32 clock_khz(void)
 	return khz;
 }
 
-u64 host_now(void)
+u64 clock_now(void)
 {
 	u64 ticks = rdtsc() - started;
 
 	return (u64)((unsigned __int128)ticks * factor >> PLACES);
+}
+
+u64 host_now(void)
+{
+	struct thread *t = __atomic_load_n(&who, __ATOMIC_RELAXED);
+
+	return unlikely(t) && t == current() ? stands : clock_now();
+}
+
+void clock_stand(void)
+{
+	struct thread *nobody = NULL;
+
+	while (!__atomic_compare_exchange_n(&who, &nobody, current(), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		nobody = NULL;
+		thread_sleep(clock_now() + SEC / 10000);
+	}
+	stands = clock_now(); /* nobody else looks at it */
+}
+
+void clock_go(void)
+{
+	__atomic_store_n(&who, NULL, __ATOMIC_RELAXED);
 }
 
 u64 host_wallclock(void)

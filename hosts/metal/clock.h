@@ -6,6 +6,11 @@
 
 void clock_begin(void);       /* host_now() is 0 now */
 void clock_init(void);        /* the TSC, and the local APIC's timer */
+u64 clock_now(void);          /* host_now(), but it never stands */
 u32 clock_khz(void);          /* what RDTSC counts */
+/* For the calling thread host_now() stands until clock_go(): all that it saves or loads is of one
+ * moment.  One thread at a time; others wait. */
+void clock_stand(void);
+void clock_go(void);
 
 #endif

@@ -102,6 +102,23 @@ static void resume(struct machine *m, const char *arg)
 	machine_resume(m);
 }
 
+static void save(struct machine *m, const char *arg)
+{
+	u32 ms;
+
+	if (!*arg)
+		machine_save(m);
+	else if (!number(arg, 1000000000, &ms))
+		say("save NAME [MS]: milliseconds from its next start; none for now");
+	else
+		m->save_after = ms * 1000000ull;
+}
+
+static void restore(struct machine *m, const char *arg)
+{
+	machine_restore(m);
+}
+
 static void cap(struct machine *m, const char *arg)
 {
 	u32 n;
@@ -225,6 +242,8 @@ static const struct {
 	{ "weight", "NAME N", "its share of a CPU that others want, too", true, weight },
 	{ "pause", "NAME", "let it stand; its clocks go on", true, pause },
 	{ "resume", "NAME", "let it go on", true, resume },
+	{ "save", "NAME [MS]", "send all of it out by the parallel port; it stands meanwhile", true, save },
+	{ "restore", "NAME", "start it from the saved state that it came with", true, restore },
 	{ "cap", "NAME PERCENT", "the most it gets of a CPU; 0: no cap", true, cap },
 	{ "pin", "NAME LIST", "the CPUs it runs on, like 0,2-3", true, pin },
 	{ "real", "NAME BUDGET/PERIOD", "microseconds that each vCPU has in each period; 0: by weight", true, real },

@@ -5,6 +5,8 @@
 #include "hosts/metal/check.h"
 #include "hosts/metal/engines.h"
 #include "hosts/metal/frames.h"
+#include "hosts/metal/lpt.h"
+#include "hosts/metal/saved.h"
 #include "hosts/metal/words.h"
 
 #include <stdatomic.h>
@@ -207,6 +209,8 @@ static int build(struct machine *m)
 	m->vm.host_data = m;
 	m->vm.no_reboot = m->def.flags & PACK_NO_REBOOT;
 	m->alarm = NEVER;
+	if (m->restored && (err = saved_open(m)))
+		return err;
 	if ((err = plug(m)) || (err = take_memory(m)) || (err = vm_init(&m->vm, m->def.name, engine()->engine)))
 		return err;
 	m->pc = pc_init(&m->vm, &m->cfg);
@@ -266,7 +270,11 @@ static void run_vcpus(struct machine *m)
 	for (unsigned i = 0; i < m->vm.nvcpu && !err; i++)
 		thread_wake(m->vcpu[i]);
 	while (atomic_load(&m->vm.stop) == VM_RUNS) {
-		thread_sleep(__atomic_load_n(&m->alarm, __ATOMIC_SEQ_CST));
+		thread_sleep(min_u64(__atomic_load_n(&m->alarm, __ATOMIC_SEQ_CST), m->save_at));
+		if (host_now() >= m->save_at) {
+			m->save_at = NEVER;
+			machine_save(m);
+		}
 		if (host_now() >= __atomic_load_n(&m->alarm, __ATOMIC_SEQ_CST))
 			vm_tick(&m->vm);
 	}
@@ -275,13 +283,29 @@ static void run_vcpus(struct machine *m)
 	free_threads(m);
 }
 
+/* By the thread that does what its devices leave to do: nothing else of it moves then. */
+static void save(struct machine *m)
+{
+	__atomic_store_n(&m->saved, false, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < m->def.ndisk; i++)
+		m->disk[i].disk.ops->drain(&m->disk[i].disk);
+	work_start(&m->saving);
+	while (!__atomic_load_n(&m->saved, __ATOMIC_SEQ_CST))
+		thread_sleep(NEVER);
+}
+
 /* It stands until it is resumed, or stopped for good.  Devices may still finish what they do. */
 static bool stand(struct machine *m)
 {
 	vm_hold(&m->vm);
 	m->state = MACHINE_PAUSED;
-	while (__atomic_load_n(&m->paused, __ATOMIC_SEQ_CST) && atomic_load(&m->vm.stop) == VM_PAUSED)
+	if (__atomic_exchange_n(&m->save, false, __ATOMIC_SEQ_CST))
+		save(m);
+	while (__atomic_load_n(&m->paused, __ATOMIC_SEQ_CST) && atomic_load(&m->vm.stop) == VM_PAUSED) {
 		thread_sleep(NEVER);
+		if (__atomic_exchange_n(&m->save, false, __ATOMIC_SEQ_CST))
+			save(m);
+	}
 	if (!vm_resume(&m->vm))
 		return false;
 	vm_release(&m->vm);
@@ -289,12 +313,27 @@ static bool stand(struct machine *m)
 	return true;
 }
 
+/* From its kernel; once, if that was asked for, from where it was saved. */
+static int begin(struct machine *m)
+{
+	bool restored = m->restored;
+
+	m->restored = false;
+	if (!restored)
+		return pc_boot(m->pc);
+	if (saved_load(m))
+		return E_INVAL;
+	return vm_resume(&m->vm) ? 0 : E_BUSY;
+}
+
 static int run_once(struct machine *m)
 {
-	if (pc_boot(m->pc))
+	if (begin(m))
 		return VM_FAILED;
 	vm_release(&m->vm);
 	m->state = MACHINE_RUNS;
+	m->save_at = m->save_after ? host_now() + m->save_after : NEVER;
+	m->save_after = 0;
 	say("lodge: %s: runs, %llu us after lodge began", m->def.name, (unsigned long long)host_now() / 1000);
 	do
 		run_vcpus(m);
@@ -337,7 +376,7 @@ static void life(struct machine *m)
 	int why = VM_FAILED;
 
 	m->state = MACHINE_STARTS;
-	m->paused = false;
+	m->paused = m->save = false;
 	memset(m->ran, 0, sizeof(m->ran));
 	memset(m->stolen, 0, sizeof(m->stolen));
 	if (!build(m))
@@ -390,6 +429,8 @@ static void add(const struct pack_vm *def)
 	m->weight = WEIGHT;
 	host_lock_init(&m->gate);
 	m->def = *def;
+	m->restored = def->record.p;
+	work_init(&m->saving, &m->works, saved_send);
 	add_devices(m);
 	machines[nmachine++] = m;
 }
@@ -479,6 +520,43 @@ void machine_resume(struct machine *m)
 {
 	__atomic_store_n(&m->paused, false, __ATOMIC_SEQ_CST);
 	thread_wake(m->service);
+}
+
+/* A disk of this machine's own stays here, and would not match what was sent. */
+static bool has_own_disk(const struct machine *m)
+{
+	for (unsigned i = 0; i < m->def.ndisk; i++)
+		if (!m->disk[i].disk.readonly && !m->disk[i].data)
+			return true;
+	return false;
+}
+
+void machine_save(struct machine *m)
+{
+	host_lock(&m->gate);
+	if (!m->built || m->state == MACHINE_STARTS || m->state == MACHINE_OFF) {
+		say("%s does not run", m->def.name);
+	} else if (has_own_disk(m)) {
+		say("%s: save: it writes to a disk of this machine's own, which is not sent; only disks in memory are", m->def.name);
+	} else if (!lpt_there()) {
+		say("%s: save: there is no parallel port, which it goes out by", m->def.name);
+	} else {
+		__atomic_store_n(&m->save, true, __ATOMIC_SEQ_CST);
+		vm_stop(&m->vm, VM_PAUSED);
+		thread_wake(m->service);
+	}
+	host_unlock(&m->gate);
+}
+
+int machine_restore(struct machine *m)
+{
+	if (!m->def.record.p)
+		return fail(E_NOENT, "%s: restore: it came without a saved state; pack one with --restore DIR", m->def.name);
+	if (m->state != MACHINE_OFF)
+		return fail(E_BUSY, "%s: restore: it runs; stop it first", m->def.name);
+	m->restored = true;
+	machine_start(m);
+	return 0;
 }
 
 void machine_cap(struct machine *m, u32 percent)

@@ -7,6 +7,7 @@
 
 #include "core/pack.h"
 #include "core/pc.h"
+#include "core/record.h"
 #include "hosts/metal/console.h"
 #include "hosts/metal/disk_host.h"
 #include "hosts/metal/disk_ram.h"
@@ -33,7 +34,11 @@ struct machine {
 	u64 pin;                       /* CPUs it may run on, a bit each; 0: all */
 	struct cap cap;                /* all vCPUs together */
 	u64 budget, period;            /* of each vCPU, in the class REAL; 0: by weight */
-	bool paused;                   /* asked for; atomic */
+	bool paused, save;             /* asked for; atomic */
+	u64 save_after, save_at;       /* nanoseconds from its start, not 0: saves itself then, once */
+	bool restored;                 /* start it from its saved state; asked for; atomic */
+	struct work saving;            /* saved.c */
+	bool saved;                    /* atomic: that is done */
 	u64 ran[VCPU_MAX], stolen[VCPU_MAX]; /* by threads of the vCPU that are gone */
 	u32 channel;                   /* atomic: whose events reach whom; 0: nobody's (machine_join) */
 
@@ -41,6 +46,7 @@ struct machine {
 	bool built;                    /* under gate: vm and pc are whole */
 
 	/* while it is built: */
+	struct record_facts facts;     /* vm.saved, where it was restored */
 	struct vm vm;
 	struct pc_config cfg;
 	struct pc *pc;
@@ -61,6 +67,8 @@ void machine_again(struct machine *, u32 times); /* starts anew when it ended, s
 void machine_weight(struct machine *, u32);    /* 1 and up, WEIGHT is usual */
 void machine_pause(struct machine *);          /* its clocks go on meanwhile */
 void machine_resume(struct machine *);
+void machine_save(struct machine *);           /* all of it goes out by the parallel port; it stands meanwhile */
+int machine_restore(struct machine *);         /* when it is OFF: starts from the state it came with; E_*, said */
 void machine_cap(struct machine *, u32 percent); /* of one CPU, all vCPUs together; 0: no more */
 int machine_pin(struct machine *, u64 cpus);   /* a bit each, at least one that there is; E_NOSPC, said */
 /* Each vCPU gets so much of each period before those that share by weight; 0: by weight again.

@@ -122,7 +122,7 @@ static void command_for_each(const char *what, const char *usual)
 /* How machines are to share. */
 static void settings(void)
 {
-	static const char *const what[] = { "weight", "cap", "real", "again" };
+	static const char *const what[] = { "weight", "cap", "real", "again", "save" };
 
 	for (unsigned i = 0; i < countof(what); i++)
 		command_for_each(what[i], "");

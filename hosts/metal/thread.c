@@ -5,6 +5,7 @@
  * what is on it. */
 #include "hosts/metal/thread.h"
 #include "hosts/metal/apic.h"
+#include "hosts/metal/clock.h"
 #include "hosts/metal/cpu.h"
 #include "hosts/metal/frames.h"
 #include "hosts/metal/paging.h"
@@ -201,7 +202,7 @@ static void schedule(void)
 	u64 now, alarm;
 
 	spin_lock(&c->lock);
-	now = host_now(); /* behind the lock: later than any wake that it shows */
+	now = clock_now(); /* behind the lock: later than any wake that it shows */
 	account(c, now);
 	next = pick(c, now, &alarm);
 	if (next != me)
@@ -248,7 +249,7 @@ void thread_sleep(u64 when)
 	assert(!t->hold);
 	spin_lock(&c->lock);
 	t->when = min_u64(t->when, when);
-	now = t->token || t->when <= host_now();
+	now = t->token || t->when <= clock_now();
 	if (!now)
 		t->state = THREAD_SLEEPS;
 	spin_unlock(&c->lock, false);
@@ -275,7 +276,7 @@ void thread_wake(struct thread *t)
 
 	t->token = true;
 	if (t->state == THREAD_SLEEPS) {
-		make_ready(t, host_now());
+		make_ready(t, clock_now());
 		c->resched = true;
 	}
 	spin_unlock(&c->lock, false);
@@ -395,7 +396,7 @@ _Noreturn void threads_idle(void)
 {
 	struct cpu *c = this_cpu();
 
-	c->since = host_now();
+	c->since = clock_now();
 	for (;;) {
 		irq_off();
 		schedule();
