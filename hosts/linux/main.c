@@ -20,7 +20,7 @@ static const struct cmd cmds[] = {
 	{ "stop", "press its power button, then pull the plug", cmd_stop },
 	{ "rm", "remove what a machine or a saved state left", cmd_rm },
 	{ "check", "judge a definition (YAML) without starting it", cmd_check },
-	{ "metal", "machines on the hypervisor for bare metal: pack, iso, run", cmd_metal },
+	{ "metal", "machines on the hypervisor for bare metal: pack, iso, run, unpack", cmd_metal },
 	{ "doctor", "what works on this host, and what would fix the rest", cmd_doctor },
 };
 

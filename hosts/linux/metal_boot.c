@@ -68,8 +68,8 @@ static unsigned add_disks(const char **argv, unsigned n, const struct disc_machi
 static int on_qemu(const char *disc, const struct pack *p, const struct disc_machine *m)
 {
 	static const struct program need = { "qemu-system-x86_64", "qemu-system-x86" };
-	const char *argv[24 + 4 * DISC_DISKS + 6] = { need.name, "-accel", "tcg", "-cpu", "max,+svm", "-nographic", "-no-reboot", "-boot", "d" };
-	char memory[24], cpus[16], drive[WORD], flash[WORD], disks[DISC_DISKS][2][WORD], nic[40];
+	const char *argv[26 + 4 * DISC_DISKS + 6] = { need.name, "-accel", "tcg", "-cpu", "max,+svm", "-nographic", "-no-reboot", "-boot", "d" };
+	char memory[24], cpus[16], drive[WORD], flash[WORD], printed[WORD], disks[DISC_DISKS][2][WORD], nic[40];
 	unsigned n = 9;
 
 	if (program_need("metal run", &need, 1))
@@ -90,6 +90,10 @@ static int on_qemu(const char *disc, const struct pack *p, const struct disc_mac
 	if (m->uefi) {
 		snprintf(flash, sizeof(flash), "if=pflash,unit=0,format=raw,readonly=on,file=%s", ovmf());
 		argv[n++] = "-drive", argv[n++] = flash;
+	}
+	if (m->printed) {
+		snprintf(printed, sizeof(printed), "file:%s", m->printed);
+		argv[n++] = "-parallel", argv[n++] = printed;
 	}
 	return program_run(argv, NULL);
 }
@@ -134,23 +138,26 @@ static int bochs_disks(const struct disc_machine *m, char *words, size_t n)
 	return at < n ? 0 : fail(E_NOSPC, "metal run: the names of the disks are too long for bochs");
 }
 
-static int write_config(const char *dir, const char *disc, u64 mib, unsigned cpus, const char *disks,
+static int write_config(const char *dir, const char *disc, u64 mib, const struct disc_machine *m, const char *disks,
 			const char *nic)
 {
 	int err = put(dir, "bochsrc",
-		      "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1\n"
+		      "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=1, serial=1\n"
 		      "megs: %llu\n"
 		      "romimage: file=/usr/share/bochs/BIOS-bochs-latest\n"
 		      "vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest\n"
-		      "cpu: model=ryzen, count=%u, ips=1000000000, reset_on_triple_fault=0\n"
+		      "cpu: model=%s, count=%u, ips=1000000000, reset_on_triple_fault=0\n"
 		      "clock: sync=none\n"
 		      "boot: cdrom\n"
 		      "ata0-master: type=cdrom, path=%s, status=inserted\n"
 		      "%s%s"
 		      "com1: enabled=1, mode=file, dev=/proc/%d/fd/1\n"
+		      "parport1: enabled=%d, file=%s\n"
 		      "display_library: term\n"
 		      "error: action=ignore\ninfo: action=ignore\npanic: action=fatal\n"
-		      "log: /dev/null\n", (unsigned long long)mib, cpus, disc, disks, nic, getpid());
+		      "log: /dev/null\n", (unsigned long long)mib,
+		      m->on == ON_BOCHS_VMX ? "corei7_skylake_x" : "ryzen", m->cpus, disc, disks, nic, getpid(), m->printed != NULL,
+		      m->printed ? m->printed : "/dev/null");
 
 	return err ? err : put(dir, "go", "c\n");
 }
@@ -196,7 +203,7 @@ static int on_bochs(const char *disc, const struct pack *p, const struct disc_ma
 
 	if (program_need("metal run", &need, 1) || bochs_disks(m, disks, sizeof(disks)))
 		return EXIT_OURS;
-	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m->cpus, disks,
+	if (!mkdtemp(dir) || write_config(dir, disc, memory_of(p, m), m, disks,
 					    m->uplink ? "e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp\n" : ""))
 		status = fail(E_IO, "%s: %s", dir, strerror(errno));
 	else

@@ -8,7 +8,7 @@
  * and for UEFI.  0 or E_* after the error was said. */
 int disc_make(struct pack *, const char *line, const char *to);
 
-enum disc_on { ON_QEMU, ON_BOCHS };
+enum disc_on { ON_QEMU, ON_BOCHS_SVM, ON_BOCHS_VMX };
 enum disc_bus { BUS_VIRTIO, BUS_NVME, BUS_AHCI, BUS_IDE };
 enum { DISC_DISKS = 8 };
 struct disc_disk {             /* of the machine's own: an image, on a controller of this kind */
@@ -23,6 +23,7 @@ struct disc_machine {
 	const char *uplink;    /* a network card of QEMU's by its own name, with a way out; NULL: none */
 	unsigned ndisk;
 	struct disc_disk disk[DISC_DISKS];
+	const char *printed;   /* a file for what comes out of the parallel port, or NULL */
 };
 /* Can the emulator have all that?  E_* after the error was said. */
 int disc_judge(const struct disc_machine *);

@@ -8,15 +8,19 @@
 #include "hosts/linux/file.h"
 #include "hosts/linux/launch.h"
 #include "hosts/linux/nic.h"
+#include "hosts/linux/saved.h"
 #include "hosts/linux/unpack.h"
 
 #include "core/place.h"
 #include "core/record.h"
+#include "core/sparse.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* ---- writing */
@@ -100,13 +104,14 @@ static int put_shared(struct pack *p, u8 *ref, struct span data)
 /* ---- one machine */
 
 /* What the hypervisor cannot give yet must not be left out in silence. */
-static int judge(const struct launch *l, const char *file)
+static int judge(const struct options *o, const char *target, const char *file)
 {
-	const struct options *o = &l->opt;
-	const char *no = l->target ? "image" : o->firmware ? "firmware" : o->nmodule ? "module" :
+	const char *no = target ? "image" : o->firmware ? "firmware" : o->nmodule ? "module" :
 			 o->nforward ? "publish" : o->net == NET_TAP ? "net tap" : NULL;
 	if (no)
 		return fail(E_UNSUP, "%s: %s: not on bare metal yet", file, no);
+	if (o->net == NET_USER && o->saved)
+		return fail(E_UNSUP, "%s: it was saved with net user: not on bare metal", file);
 	if (o->net == NET_USER)
 		host_log(LOG_WARN, "net user: not on bare metal, the machine gets no network; write net: switch, "
 				   "or net: none");
@@ -197,6 +202,35 @@ static int put_nic(struct pack *p, u8 *row, const struct options *o)
 	return put_string(p, list + PACK_NIC_SWITCH, s->name);
 }
 
+/* What memory holds, without its zeroes. */
+static int put_ram(struct pack *p, u8 *ref, const u8 *ram, u64 n, u8 *map)
+{
+	u64 len = sparse_map(n) + sparse_make(map, ram, n), to = p->end, at = 0, offset;
+	int err = put_bytes(p, map, sparse_map(n), to);
+	st64(ref, p->end);
+	st64(ref + 8, len);
+	p->end = (to + len + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
+	to += sparse_map(n);
+	for (u64 k; !err && (k = sparse_next(map, n, &at, &offset)); to += k)
+		err = put_bytes(p, ram + offset, k, to);
+	return err;
+}
+
+static int put_state(struct pack *p, u8 *row, const struct options *o, const struct saved *s)
+{
+	u8 *map = calloc(1, sparse_map(o->memory));
+	u8 *ram = mmap(NULL, o->memory, PROT_READ, MAP_PRIVATE, s->ram, 0);
+	int err = map && ram != MAP_FAILED ? 0 : fail(E_NOMEM, "%s: its memory cannot be read: %s", o->name, strerror(errno));
+	if (!err)
+		err = put_file(p, row + PACK_VM_RECORD, (struct span){ (void *)(uintptr_t)s->record, s->nrecord });
+	if (!err)
+		err = put_ram(p, row + PACK_VM_RAM, ram, o->memory, map);
+	if (ram != MAP_FAILED)
+		munmap(ram, o->memory);
+	free(map);
+	return err;
+}
+
 static int put_machine(struct pack *p, u8 *row, const struct options *o)
 {
 	bool debug = o->debugcon.kind == STREAM_STDIO || (o->debugcon.kind == STREAM_DEFAULT && o->test_devices);
@@ -226,21 +260,52 @@ static const char *name_of(const char *file, char *buf, size_t n)
 	return buf;
 }
 
-static int put_definition(struct pack *p, unsigned i)
+typedef int use_fn(void *, const struct options *, const struct saved *);
+
+static int use_file(const char *file, use_fn *use, void *arg)
 {
 	static struct launch l;
 	struct definition d = { 0 };
 	char name[64];
 	l = (struct launch){ 0 };
 	options_default(&l.opt);
-	l.opt.name = name_of(p->file[i], name, sizeof(name));
-	int err = cmd_run_definition(&l, &d, p->file[i]);
+	l.opt.name = name_of(file, name, sizeof(name));
+	int err = cmd_run_definition(&l, &d, file);
 	if (!err)
-		err = judge(&l, p->file[i]);
+		err = judge(&l.opt, l.target, file);
 	if (!err)
-		err = put_machine(p, p->table + PACK_HEAD + (size_t)i * PACK_ROW, &l.opt);
+		err = use(arg, &l.opt, NULL);
 	definition_fini(&d);
 	return err;
+}
+
+static int use_saved(const char *dir, use_fn *use, void *arg)
+{
+	static struct restoring r;
+	int err = restoring_open(&r, dir, false);
+	if (!err)
+		err = judge(&r.opt, NULL, dir);
+	if (!err)
+		err = use(arg, &r.opt, &r.saved);
+	restoring_fini(&r);
+	return err;
+}
+
+int pack_definition(const struct pack *p, unsigned i, use_fn *use, void *arg)
+{
+	return (p->saved[i] ? use_saved : use_file)(p->file[i], use, arg);
+}
+
+struct packing {               /* in the pack */
+	struct pack *p;
+	u8 *row;
+};
+
+static int put_definition(void *arg, const struct options *o, const struct saved *s)
+{
+	struct packing *to = arg;
+	int err = put_machine(to->p, to->row, o);
+	return err || !s ? err : put_state(to->p, to->row, o, s);
 }
 
 /* ---- the pack */
@@ -267,8 +332,10 @@ int pack_make(struct pack *p)
 		return fail(E_IO, "%s: %s", p->out, strerror(errno));
 	p->strings = PACK_HEAD + (u64)p->nvm * PACK_ROW;
 	p->end = (sizeof(p->table) + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
-	for (unsigned i = 0; i < p->nvm && !err; i++)
-		err = put_definition(p, i);
+	for (unsigned i = 0; i < p->nvm && !err; i++) {
+		struct packing to = { p, p->table + PACK_HEAD + (size_t)i * PACK_ROW };
+		err = pack_definition(p, i, put_definition, &to);
+	}
 	if (!err)
 		err = finish(p);
 	if (close(p->fd) && !err)

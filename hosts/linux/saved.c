@@ -7,6 +7,8 @@
 #include "hosts/linux/pages.h"
 #include "hosts/linux/sys.h"
 
+#include "core/sparse.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdatomic.h>
@@ -233,27 +235,40 @@ static void put_stay(const struct stay *s, json_t *j)
 	json_object_set_new(j, "keeper", json_pack("{s:s, s:s}", "name", s->name, "token", token));
 }
 
-static int put_machine(struct saving *s, struct machine *m)
+/* NULL after the error was said. */
+static json_t *describe_all(const struct options *opt, const char *engine)
 {
-	struct options o = *m->opt;
+	struct options o = *opt;
 	bool made = own_initrd(&o);
 	if (made)
 		o.initrd = NULL;
 	json_t *j = describe(&o);
-	int err = j ? 0 : E_IO;
-	for (unsigned i = 0; !err && i < o.ndisk; i++)
-		err = put_disk(s, &o.disk[i], i, json_array_get(json_object_get(j, "disks"), i));
-	put_network(m, j);
-	put_stay(s->stay, j);
 	json_object_set_new(j, "format", json_integer(RECORD_VERSION));
-	json_object_set_new(j, "engine", json_string(m->vm.engine->name));
+	json_object_set_new(j, "engine", json_string(engine));
 	json_object_set_new(j, "own-initrd", json_boolean(made));
 	json_object_set_new(j, "stages", json_boolean(o.com2));
 	json_object_set_new(j, "command", json_boolean(o.command));
-	char *text = err ? NULL : json_dumps(j, JSON_INDENT(2) | JSON_SORT_KEYS);
-	if (!err)
-		err = text ? put(s, "machine.json", text, strlen(text)) : E_NOMEM;
+	return j;
+}
+
+static int put_json(struct saving *s, const json_t *j)
+{
+	char *text = json_dumps(j, JSON_INDENT(2) | JSON_SORT_KEYS);
+	int err = text ? put(s, "machine.json", text, strlen(text)) : E_NOMEM;
 	free(text);
+	return err;
+}
+
+static int put_machine(struct saving *s, struct machine *m)
+{
+	json_t *j = describe_all(m->opt, m->vm.engine->name);
+	int err = j ? 0 : E_IO;
+	for (unsigned i = 0; !err && i < m->opt->ndisk; i++)
+		err = put_disk(s, &m->opt->disk[i], i, json_array_get(json_object_get(j, "disks"), i));
+	put_network(m, j);
+	put_stay(s->stay, j);
+	if (!err)
+		err = put_json(s, j);
 	json_decref(j);
 	return err;
 }
@@ -326,6 +341,83 @@ void saving_fini(struct saving *s)
 		remove_folder(s->temp);
 	s->at = s->ram = -1;
 	s->temp[0] = 0;
+}
+
+/* ---- from a bare machine */
+
+/* *fd: the file, of n bytes, all but the pages hole. */
+static int put_sparse(struct saving *s, const char *name, struct span sparse, u64 n, int *fd)
+{
+	const u8 *map = sparse.p, *page = map + sparse_map(n);
+	u64 at = 0, offset;
+	if ((*fd = make_file(s, name)) < 0)
+		return E_IO;
+	if (sys->ftruncate(*fd, (off_t)n))
+		return cannot(s, name);
+	for (u64 k; (k = sparse_next(map, n, &at, &offset)); page += k)
+		if (!pages_write(*fd, page, k, offset))
+			return cannot(s, name);
+	return 0;
+}
+
+static int put_parcel_disk(struct saving *s, const struct options *o, const struct parcel *p, unsigned i, json_t *j)
+{
+	char name[16], path[460];
+	int fd = -1;
+	if (o->disk[i].readonly && !p->disk[i].p)
+		return describe_disk(j, o->disk[i].file);
+	if (o->disk[i].readonly || !p->disk[i].p)
+		return fail(E_INVAL, "save %s: the machine had other disks than its definition says", s->dir);
+	snprintf(name, sizeof(name), "disk%u", i);
+	snprintf(path, sizeof(path), "%s/%s", s->temp, name);
+	int err = put_sparse(s, name, p->disk[i], p->disk_size[i], &fd);
+	if (!err && sys->fsync(fd))
+		err = cannot(s, name);
+	if (fd >= 0)
+		close(fd);
+	json_object_set_new(j, "copied", json_true());
+	return err ? err : describe_disk(j, path);
+}
+
+static int put_parcel_machine(struct saving *s, const struct options *o, const struct parcel *p)
+{
+	json_t *j = describe_all(o, "lodge.elf");
+	int err = j ? 0 : E_IO;
+	for (unsigned i = 0; !err && i < o->ndisk; i++)
+		err = put_parcel_disk(s, o, p, i, json_array_get(json_object_get(j, "disks"), i));
+	for (unsigned i = o->ndisk; !err && i < PACK_DISKS; i++)
+		if (p->disk[i].p)
+			err = fail(E_INVAL, "save %s: the machine had more disks than its definition says", s->dir);
+	if (!err)
+		err = put_json(s, j);
+	json_decref(j);
+	return err;
+}
+
+static int put_parcel(struct saving *s, const struct options *o, const struct parcel *p)
+{
+	struct record_facts f;
+	int err = record_read_facts(p->record.p, p->record.n, &f);
+	if (!err && (p->ram_size != o->memory || f.cpus != o->cpus))
+		err = fail(E_INVAL, "save %s: the machine had %llu MiB and %u processors; its definition says otherwise",
+			   s->dir, (unsigned long long)(p->ram_size / MiB), f.cpus);
+	if (!err)
+		err = put(s, "state", p->record.p, p->record.n);
+	if (!err)
+		err = put_sparse(s, "ram", p->ram, p->ram_size, &s->ram);
+	if (!err && own_initrd(o))
+		err = copy_disk(s, o->initrd, "initrd");
+	return err ? err : put_parcel_machine(s, o, p);
+}
+
+int saved_from_parcel(const char *dir, const struct options *o, const struct parcel *p)
+{
+	struct saving s;
+	int err = saving_begin(&s, dir, true);
+	if (!err && !(err = put_parcel(&s, o, p)))
+		err = saving_keep(&s);
+	saving_fini(&s);
+	return err;
 }
 
 /* ---- restoring */

@@ -8,6 +8,8 @@
 #include "hosts/linux/machine.h"
 #include "hosts/linux/nic.h"
 
+#include "core/parcel.h"
+
 #include <jansson.h>
 
 /* ---- saving: copy() while the VM runs, or not at all; take() while it is paused; keep() at leisure */
@@ -31,6 +33,10 @@ int saving_take(struct saving *, struct machine *);
 /* Makes it last, then gives it its name, in place of what had that.  Any thread. */
 int saving_keep(struct saving *);
 void saving_fini(struct saving *); /* what was not kept goes */
+
+/* The same folder of what lodge.elf sent (core/parcel.h); the options are those that the machine was
+ * made by there.  0, or E_* after the error was said: then nothing was changed. */
+int saved_from_parcel(const char *dir, const struct options *, const struct parcel *);
 
 /* ---- restoring */
 struct restoring {
