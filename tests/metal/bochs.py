@@ -13,7 +13,7 @@ import time
 from machine import IMAGE
 
 VMX, SVM = "corei7_skylake_x", "ryzen"
-BOCHSRC = """plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1
+BOCHSRC = """plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=1, serial=1
 megs: {memory}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
@@ -22,6 +22,7 @@ clock: sync=none
 boot: cdrom
 ata0-master: type=cdrom, path={dir}/iso, status=inserted
 {more}com1: enabled=1, mode=file, dev={dir}/said
+parport1: enabled=1, file={dir}/printed
 display_library: term
 error: action=ignore
 info: action=ignore
@@ -67,20 +68,40 @@ def wait(machine, timeout):
         machine.wait()
 
 
-def bochs(*modules, cpu=VMX, smp=1, memory=256, line="", timeout=900, image=IMAGE, more=""):
-    """(what was said, whether it switched itself off); as qemu().  When it did not, bochs' own last words are added."""
+def start(folder, modules, cpu, smp, memory, line, image, more=""):
+    """The emulator, and its screen's end."""
     assert image.exists(), "build it first: make lodge.elf"
+    disc(folder, modules, line, image)
+    (folder / "bochsrc").write_text(BOCHSRC.format(memory=memory, cpu=cpu, smp=smp, dir=folder, more=more))
+    (folder / "commands").write_text("c\n")
+    ours, its = pty.openpty()
+    machine = subprocess.Popen(["bochs", "-q", "-f", folder / "bochsrc", "-rc", folder / "commands"],
+                               stdin=its, stdout=its, stderr=its, start_new_session=True,
+                               env=dict(os.environ, TERM="vt100"))
+    os.close(its)
+    threading.Thread(target=drain, args=[ours], daemon=True).start()
+    return machine
+
+
+def saved_by_bochs(module, printed, line, cpu=VMX, memory=128, timeout=300):
+    """Until a machine is saved: what came out of the parallel port."""
     with tempfile.TemporaryDirectory() as t:
         folder = pathlib.Path(t)
-        disc(folder, modules, line, image)
-        (folder / "bochsrc").write_text(BOCHSRC.format(memory=memory, cpu=cpu, smp=smp, dir=folder, more=more))
-        (folder / "commands").write_text("c\n")
-        ours, its = pty.openpty()
-        machine = subprocess.Popen(["bochs", "-q", "-f", folder / "bochsrc", "-rc", folder / "commands"],
-                                   stdin=its, stdout=its, stderr=its, start_new_session=True,
-                                   env=dict(os.environ, TERM="vt100"))
-        os.close(its)
-        threading.Thread(target=drain, args=[ours], daemon=True).start()
+        machine = start(folder, [module], cpu, 1, memory, line, IMAGE)
+        out, till = folder / "printed", time.monotonic() + timeout
+        while not (out.exists() and out.read_bytes()[-36:-24] == b"lodgout1" + (5).to_bytes(4, "little")):
+            assert machine.poll() is None and time.monotonic() < till, words(folder)
+            time.sleep(0.5)
+        machine.kill()
+        machine.wait()
+        shutil.copy(out, printed)
+
+
+def bochs(*modules, cpu=VMX, smp=1, memory=256, line="", timeout=900, image=IMAGE, more=""):
+    """(what was said, whether it switched itself off); as qemu().  When it did not, bochs' own last words are added."""
+    with tempfile.TemporaryDirectory() as t:
+        folder = pathlib.Path(t)
+        machine = start(folder, modules, cpu, smp, memory, line, image, more)
         wait(machine, timeout)
         log = (folder / "log").read_text(errors="replace")
         off = "soft power off" in log

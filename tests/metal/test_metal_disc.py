@@ -61,8 +61,8 @@ def test_a_tool_is_missing(tool, package, gates, tmp_path):
 
 
 @pytest.mark.parametrize("words, why", [
-    ((), "metal: what? there are pack, iso and run"), (("burn", "x"), "metal: what?"), (("iso",), "metal: no definition"),
-    (("run", "x.yaml", "--on", "xen"), "on xen: there are qemu and bochs"), (("iso", "none.yaml"), "none.yaml: No such file"),
+    ((), "metal: what? there are pack, iso, run and unpack"), (("burn", "x"), "metal: what?"), (("iso",), "metal: no definition"),
+    (("run", "x.yaml", "--on", "xen"), "on xen: there are qemu, bochs-svm (or bochs) and bochs-vmx"), (("iso", "none.yaml"), "none.yaml: No such file"),
     (("iso", "x.yaml", "--line", "check; reboot"), "line 'check; reboot': words for lodge.elf are"),
     (("run", "x.yaml", "-c", "0"), "cpus 0: not a number from 1 to 64"),
 ])
