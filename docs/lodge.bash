@@ -27,11 +27,12 @@ _lodge()
 		--quiet --verbose --help" -- "$cur")) ;;
 	run:*) compopt -o filenames; COMPREPLY=($(compgen -W "tiny debian" -f -- "$cur")) ;;
 	metal:-*) case ${COMP_WORDS[2]} in
-		pack) COMPREPLY=($(compgen -W "--output --help" -- "$cur")) ;;
-		iso) COMPREPLY=($(compgen -W "--output --line --help" -- "$cur")) ;;
-		run) COMPREPLY=($(compgen -W "--on --uefi --disk --uplink --memory --cpus --line --help" -- "$cur")) ;;
+		pack) COMPREPLY=($(compgen -W "--output --restore --help" -- "$cur")) ;;
+		iso) COMPREPLY=($(compgen -W "--output --line --restore --help" -- "$cur")) ;;
+		run) COMPREPLY=($(compgen -W "--on --uefi --disk --uplink --memory --cpus --line --restore --save --help" -- "$cur")) ;;
+		unpack) COMPREPLY=($(compgen -W "--from --output --restore --help" -- "$cur")) ;;
 		esac ;;
-	metal:*) if [ "$COMP_CWORD" = 2 ]; then COMPREPLY=($(compgen -W "pack iso run" -- "$cur"))
+	metal:*) if [ "$COMP_CWORD" = 2 ]; then COMPREPLY=($(compgen -W "pack iso run unpack" -- "$cur"))
 		else compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); fi ;;
 	check:*) compopt -o filenames; COMPREPLY=($(compgen -f -X '!*.y*ml' -- "$cur")) ;;
 	ls:-*) COMPREPLY=($(compgen -W "--json --help" -- "$cur")) ;;
