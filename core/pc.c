@@ -79,20 +79,7 @@ static void intx_set(void *sink, unsigned line, bool level)
 
 static int make_ram(struct pc *pc)
 {
-	const struct pc_config *cfg = pc->cfg;
-	u64 low = ram_top_low(cfg->ram, MAP_HOLE);
-	u8 *host = cfg->ram_host;
-	int err;
-
-	if (cfg->ram < MiB || cfg->ram > TiB || cfg->ram % PAGE_SIZE)
-		return fail(E_INVAL, "memory: %llu bytes: must be 1 MiB to 1 TiB, in pages of "
-			    "4 KiB", (unsigned long long)cfg->ram);
-	err = ram_add(pc->vm, 0, MAP_VGA, host, false);
-	if (!err)
-		err = ram_add(pc->vm, MAP_SHADOW, low - MAP_SHADOW, host + MAP_SHADOW, false);
-	if (!err && cfg->ram > low)
-		err = ram_add(pc->vm, MAP_4G, cfg->ram - low, host + low, false);
-	return err;
+	return ram_board(pc->vm, pc->cfg->ram, pc->cfg->ram_host);
 }
 
 static int make_rom(struct pc *pc)

@@ -1,5 +1,6 @@
 /* Guest memory: blocks of host memory at guest-physical addresses. */
 #include "core/ram.h"
+#include "core/map.h"
 #include "core/vm.h"
 
 int ram_add(struct vm *vm, gpa base, u64 len, void *host, bool rom)
@@ -20,6 +21,23 @@ int ram_add(struct vm *vm, gpa base, u64 len, void *host, bool rom)
 		return E_NOMEM;
 	ram->n++;
 	return vm->engine->vm_ram(vm, &ram->block[ram->n - 1]);
+}
+
+int ram_board(struct vm *vm, u64 bytes, void *host)
+{
+	u64 low = ram_top_low(bytes, MAP_HOLE);
+	u8 *at = host;
+	int err;
+
+	if (bytes < MiB || bytes > TiB || bytes % PAGE_SIZE)
+		return fail(E_INVAL, "memory: %llu bytes: must be 1 MiB to 1 TiB, in pages of 4 KiB",
+			    (unsigned long long)bytes);
+	err = ram_add(vm, 0, MAP_VGA, at, false);
+	if (!err)
+		err = ram_add(vm, MAP_SHADOW, low - MAP_SHADOW, at + MAP_SHADOW, false);
+	if (!err && bytes > low)
+		err = ram_add(vm, MAP_4G, bytes - low, at + low, false);
+	return err;
 }
 
 const struct ram_block *ram_find(const struct vm *vm, gpa a)

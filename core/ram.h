@@ -40,6 +40,8 @@ struct ram {
 };
 
 int ram_add(struct vm *, gpa base, u64 len, void *host, bool rom); /* before boot */
+/* All RAM of a board of so many bytes, cut around the VGA and PCI holes (map.h). */
+int ram_board(struct vm *, u64 bytes, void *host);
 const struct ram_block *ram_find(const struct vm *, gpa);  /* the block around it, or NULL */
 
 /* Host address of [a, a+n), or NULL unless all of it is inside one block.  For

@@ -321,13 +321,38 @@ static void answer(struct vcpu *v, struct exit *x)
 	}
 }
 
-static void run_once(struct vcpu *v, struct exit *x)
+static inline void enter(struct vcpu *v, struct exit *x)
 {
 	int irq = v->irq;
 
 	v->vm->engine->run(v, x);
 	if (irq >= 0 && v->irq < 0)
 		taken(v, irq);
+}
+
+static inline bool turn(struct vcpu *v, struct exit *x)
+{
+	if (!may_run(v)) {
+		host_sleep(v);
+		return false;
+	}
+	enter(v, x);
+	return true;
+}
+
+void vcpu_enter(struct vcpu *v, struct exit *x)
+{
+	enter(v, x);
+}
+
+bool vcpu_turn(struct vcpu *v, struct exit *x)
+{
+	return turn(v, x);
+}
+
+static void run_once(struct vcpu *v, struct exit *x)
+{
+	enter(v, x);
 	answer(v, x);
 }
 
@@ -362,12 +387,9 @@ void vcpu_run(struct vcpu *v)
 	struct exit x = {0};
 
 	__atomic_store_n(&v->look, true, __ATOMIC_RELAXED);
-	while (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_RUNS) {
-		if (may_run(v))
-			run_once(v, &x);
-		else
-			host_sleep(v);
-	}
+	while (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_RUNS)
+		if (turn(v, &x))
+			answer(v, &x);
 	if (atomic_load_explicit(&v->vm->stop, memory_order_relaxed) == VM_PAUSED)
 		settle(v, &x);
 }

@@ -157,8 +157,16 @@ void vm_tick(struct vm *);    /* the host's alarm rang; no lock held */
 /* Runs a vCPU on the calling thread until vm->stop is set. */
 void vcpu_run(struct vcpu *);
 
+/* vcpu_run() in pieces, for a place where somebody else answers exits.  The vCPU's thread, no lock
+ * held.  vcpu_turn(): false, it had nothing to do and slept; true, the engine returned with an exit
+ * that waits for its answer.  vcpu_enter(): the same, but the engine is run whatever is up. */
+bool vcpu_turn(struct vcpu *, struct exit *);
+void vcpu_enter(struct vcpu *, struct exit *);
+
 /* x86_state.c: saves or loads x86; under no lock, the vCPU does not run. */
 void x86_state(struct vcpu *, struct state *);
+/* NULL, or a word of what no guest could have made of this processor. */
+const char *x86_wrong(const struct vcpu *);
 
 /* Makes vcpu_run() look at events again.  Any thread, any lock. */
 void vcpu_kick(struct vcpu *);

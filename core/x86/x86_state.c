@@ -140,7 +140,7 @@ static const char *wrong_vector(const struct vcpu *v)
 	return ld32(v->x86.xsave + FX_MXCSR) & ~MXCSR_VALID ? "impossible MXCSR" : NULL;
 }
 
-static const char *wrong(const struct vcpu *v)
+const char *x86_wrong(const struct vcpu *v)
 {
 	const char *what = wrong_control(v);
 
@@ -171,7 +171,7 @@ void x86_state(struct vcpu *v, struct state *s)
 	if (!s->load || s->bad)
 		return;
 	v->emul.db_pending &= 0x600f;
-	what = wrong(v);
+	what = x86_wrong(v);
 	if (what)
 		state_bad(s, what);
 }
