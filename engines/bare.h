@@ -17,6 +17,9 @@ u64 bare_phys(const void *);                /* of memory from bare_pages(), host
  * never mapped for a guest. */
 bool bare_owned(const struct vm *, u64 phys, u64 len);
 
+/* CR3 of the threads that run the VM's vCPUs. */
+u64 bare_tables(const struct vm *);
+
 /* This CPU's pages for the engine, BARE_CPU_PAGES of them; the caller cannot be moved to
  * another CPU meanwhile (interrupts are off, or GIF is 0). */
 enum { BARE_CPU_PAGES = 3 };

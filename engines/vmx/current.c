@@ -66,9 +66,6 @@ static void flush_tables(u64 eptp)
 
 void vmx_look(struct vcpu *v)
 {
-	u64 cr3;
-
-	__asm__ volatile("mov %%cr3, %0" : "=r"(cr3));
 	vmx(v)->seen = (struct seen){
 		.controls = { (u32)vmread(PIN_CONTROLS), (u32)vmread(CPU_CONTROLS), (u32)vmread(CPU_CONTROLS2),
 			      (u32)vmread(EXIT_CONTROLS), (u32)vmread(ENTRY_CONTROLS) },
@@ -76,7 +73,7 @@ void vmx_look(struct vcpu *v)
 		.msr_stores = (u32)vmread(EXIT_MSR_STORES), .entry_loads = (u32)vmread(ENTRY_MSR_LOADS),
 		.msrs = vmread(MSR_BITMAP), .eptp = vmread(EPTP), .vpid = vmread(VPID), .cr0 = vmread(GUEST_CR0),
 		.cr4 = vmread(GUEST_CR4), .cr0_mask = vmread(CR0_MASK), .cr4_mask = vmread(CR4_MASK),
-		.cr3 = cr3, .host_cr3 = vmread(HOST_CR3), .host_rip = vmread(HOST_RIP),
+		.cr3 = bare_tables(v->vm), .host_cr3 = vmread(HOST_CR3), .host_rip = vmread(HOST_RIP),
 	};
 	__atomic_store_n(&vmx(v)->look, 0, __ATOMIC_RELEASE);
 }

@@ -167,25 +167,26 @@ void vmx_host_put(void)
 {
 	struct pointer gdtr, idtr;
 	const u8 *d;
+	u64 cr3;
 	u16 tr;
 
-	__asm__ volatile("sgdt %0; sidt %1; str %2" : "=m"(gdtr), "=m"(idtr), "=r"(tr));
+	__asm__ volatile("sgdt %0; sidt %1; str %2; mov %%cr3, %3" : "=m"(gdtr), "=m"(idtr), "=r"(tr), "=r"(cr3));
 	d = (const u8 *)gdtr.base + (tr & ~7u);
 	vmwrite(HOST_TR, tr);
 	vmwrite(HOST_TR_BASE, (u64)ld32(d + 8) << 32 | (u64)d[7] << 24 | (ld32(d + 2) & 0xffffff));
 	vmwrite(HOST_GDTR_BASE, gdtr.base);
 	vmwrite(HOST_IDTR_BASE, idtr.base);
+	vmwrite(HOST_CR3, cr3);      /* the thread's, which has the same whenever it is here */
 }
 
 static void host_init(void)
 {
-	u64 cr0, cr3, cr4;
+	u64 cr0, cr4;
 	u16 cs, ss;
 
-	__asm__ volatile("mov %%cr0, %0; mov %%cr3, %1; mov %%cr4, %2; mov %%cs, %3; mov %%ss, %4"
-			 : "=r"(cr0), "=r"(cr3), "=r"(cr4), "=r"(cs), "=r"(ss));
+	__asm__ volatile("mov %%cr0, %0; mov %%cr4, %1; mov %%cs, %2; mov %%ss, %3"
+			 : "=r"(cr0), "=r"(cr4), "=r"(cs), "=r"(ss));
 	vmwrite(HOST_CR0, cr0);
-	vmwrite(HOST_CR3, cr3);
 	vmwrite(HOST_CR4, cr4);
 	vmwrite(HOST_CS, cs);
 	vmwrite(HOST_SS, ss);

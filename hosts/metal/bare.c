@@ -3,6 +3,7 @@
 #include "hosts/metal/clock.h"
 #include "hosts/metal/frames.h"
 #include "hosts/metal/machine.h"
+#include "hosts/metal/paging.h"
 #include "hosts/metal/thread.h"
 
 void *bare_pages(unsigned n)
@@ -25,6 +26,13 @@ u64 bare_phys(const void *p)
 bool bare_owned(const struct vm *vm, u64 phys, u64 len)
 {
 	return frames_owned(machine_owner(vm), phys, len);
+}
+
+u64 bare_tables(const struct vm *vm)
+{
+	const struct machine *m = vm->host_data;
+
+	return m->attend.space ? m->attend.space : paging_root();
 }
 
 void *bare_cpu(void)

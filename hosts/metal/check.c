@@ -4,9 +4,12 @@
  *     one, so no frame is reached by two, and none of the hypervisor's by any.
  *  2. The tables themselves are the hypervisor's frames.
  *  3. What the engine's control blocks and maps let through is what it may (engine's audit).
- *  4. No page of the hypervisor's own tables can be written and executed.
+ *  4. No page of the hypervisor's own tables can be written and executed, and ring 3 reaches none of them but
+ *     the attendants' code and constants, which it cannot write.
  *  5. What a machine has of this one's disks is inside them, and nobody else's unless both
- *     only read it; and what their controllers reach is the hypervisor's. */
+ *     only read it; and what their controllers reach is the hypervisor's.
+ *  6. What an attendant (attend.h) reaches beside those is its machine's, or a file of its definition, to read; and
+ *     no page of it can be written and executed at one address. */
 #include "hosts/metal/check.h"
 #include "hosts/metal/drivers/drive.h"
 #include "hosts/metal/engines.h"
@@ -15,6 +18,7 @@
 #include "hosts/metal/paging.h"
 #include "hosts/metal/words.h"
 
+extern u8 ring3_text[], ring3_end[];
 enum { WRONG_MAX = 10 };          /* lines; after that they are only counted */
 
 struct look {
@@ -60,6 +64,49 @@ static void nested(struct look *l, u64 table, unsigned level)
 	}
 }
 
+/* Is it a page of one of the files that its pack brought? */
+static bool lent(const struct machine *m, u64 pa)
+{
+	const struct span *const file[] = { &m->def.kernel, &m->def.vmlinux, &m->def.initrd };
+
+	for (unsigned i = 0; i < countof(file); i++)
+		if (file[i]->p && pa - (u64)file[i]->p < ((file[i]->n + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1)))
+			return true;
+	return false;
+}
+
+/* A page that an attendant reaches. */
+static void attendants(struct look *l, u64 e, u64 va, u64 len)
+{
+	bool wide = va >= RING3_CODE && va < RING3_PAGE; /* where it executes, and may not write */
+
+	if (wide ? e & PTE_W : !(e & PTE_NX))
+		wrong(l, "an attendant's page with rights it must not have", va);
+	for (u64 pa = e & PTE_ADDR & ~(len - 1), end = pa + len; pa < end; pa += PAGE_SIZE)
+		if (frame_owner(pa) != OWNER_VM + l->m->id && (e & PTE_W || !lent(l->m, pa)))
+			wrong(l, "an attendant reaches what is not its machine's", pa);
+}
+
+static void space(struct look *l, u64 table, unsigned level, u64 va)
+{
+	const u64 *t = (const u64 *)table;
+
+	for (u64 i = 0; i < 512; i++) {
+		u64 a = va | i << (12 + 9 * (level - 1));
+
+		if (!(t[i] & PTE_P))
+			continue;
+		if (level == 4 && (a < SPACE_BASE || a >= SPACE_BASE + SPACE_LEN)) {
+			if (t[i] != ((const u64 *)paging_root())[i])
+				wrong(l, "an attendant's tables differ from the hypervisor's", a);
+		} else if (level > 1 && !(t[i] & PTE_LARGE)) {
+			space(l, t[i] & PTE_ADDR, level - 1, a);
+		} else if (t[i] & PTE_U) {
+			attendants(l, t[i], a, level == 1 ? PAGE_SIZE : 2 * MiB);
+		}
+	}
+}
+
 static void own(struct look *l, u64 table, unsigned level, u64 va)
 {
 	const u64 *t = (const u64 *)table;
@@ -76,6 +123,8 @@ static void own(struct look *l, u64 table, unsigned level, u64 va)
 		l->ours++;
 		if (t[i] & PTE_W && !(t[i] & PTE_NX))
 			wrong(l, "a page that can be written and executed", a);
+		if (t[i] & PTE_U && (t[i] & PTE_W || a < (u64)ring3_text || a >= (u64)ring3_end))
+			wrong(l, "a page that ring 3 must not reach", a);
 	}
 }
 
@@ -89,6 +138,8 @@ static void look_at(struct look *l, struct machine *m)
 		if (engine()->audit(&m->vm, &l->tables, why, sizeof(why)))
 			wrong(l, why, 0);
 		nested(l, l->tables.root, 4);
+		if (m->attend.space)
+			space(l, m->attend.space, 4, 0);
 	}
 	host_unlock(&m->gate);
 }

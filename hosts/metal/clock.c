@@ -143,6 +143,13 @@ void clock_go(void)
 	__atomic_store_n(&who, NULL, __ATOMIC_RELAXED);
 }
 
+void clock_tell(u64 *per_tick, u64 *began, u64 *date)
+{
+	*per_tick = factor;
+	*began = started;
+	*date = wall;
+}
+
 u64 host_wallclock(void)
 {
 	return wall + host_now();

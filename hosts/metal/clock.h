@@ -12,5 +12,6 @@ u32 clock_khz(void);          /* what RDTSC counts */
  * moment.  One thread at a time; others wait. */
 void clock_stand(void);
 void clock_go(void);
+void clock_tell(u64 *per_tick, u64 *began, u64 *date); /* what host_now() and host_wallclock() are made of */
 
 #endif

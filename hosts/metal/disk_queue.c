@@ -13,11 +13,15 @@ static int judge(const struct vm_disk *d, const struct disk_req *r)
 	return r->op != DISK_READ && d->disk.readonly ? E_PERM : 0;
 }
 
-static int perform(struct vm_disk *d, const struct disk_req *r)
+int disk_perform(struct vm_disk *d, const struct disk_req *r)
 {
 	int err = judge(d, r);
 
-	return err ? err : d->perform(d, r);
+	if (!err)
+		err = d->perform(d, r);
+	d->read += !err && r->op == DISK_READ ? r->nsector * SECTOR : 0;
+	d->written += !err && r->op == DISK_WRITE ? r->nsector * SECTOR : 0;
+	return err;
 }
 
 static struct disk_req *take(struct vm_disk *d)
@@ -39,9 +43,7 @@ static void run(struct work *w)
 
 	if (!r)
 		return;
-	r->err = perform(d, r);
-	d->read += !r->err && r->op == DISK_READ ? r->nsector * SECTOR : 0;
-	d->written += !r->err && r->op == DISK_WRITE ? r->nsector * SECTOR : 0;
+	r->err = disk_perform(d, r);
 	r->done(r);
 	host_lock(&d->lock);
 	d->busy--;

@@ -28,6 +28,8 @@ struct vm_disk {
 	struct disk_req *first, *last;    /* under lock */
 	unsigned busy;                    /* under lock: not done() yet */
 };
+/* Now, in works' thread; nobody is told by done().  Counts it; 0 or E_*, unsaid. */
+int disk_perform(struct vm_disk *, const struct disk_req *);
 void disk_queue_init(struct vm_disk *, const struct pack_disk *, struct works *);
 
 #endif

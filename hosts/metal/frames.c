@@ -152,6 +152,13 @@ void frames_free(u16 owner, u64 pa, u64 n)
 	spin_unlock(&lock, on);
 }
 
+void frames_free_all(u16 owner)
+{
+	for (u64 f = MiB / PAGE_SIZE; f < nframe; f++)
+		if (table[f] == owner)
+			frames_free(owner, f * PAGE_SIZE, 1);
+}
+
 u16 frame_owner(u64 pa)
 {
 	return pa / PAGE_SIZE < nframe ? table[pa / PAGE_SIZE] : (u16)OWNER_NONE;

@@ -22,6 +22,7 @@ void frames_init(const struct range *ram, unsigned nram, const struct range *tak
 
 /* n frames in a row, zeroed, at a multiple of align bytes; 0 when there are none. */
 u64 frames_alloc(u16 owner, u64 n, u64 align);
+void frames_free_all(u16 owner);
 void frames_free(u16 owner, u64 pa, u64 n);  /* all must be owner's */
 
 bool frames_owned(u16 owner, u64 pa, u64 len);  /* is every byte of it owner's? */

@@ -15,7 +15,7 @@
 
 struct machine *machines[MACHINES];
 unsigned nmachine;
-bool machines_stay, machines_check;
+bool machines_stay, machines_check, machines_attend;
 
 static struct machine *of(const struct vm *vm) { return vm->host_data; }
 static u16 owner(const struct machine *m) { return (u16)(OWNER_VM + m->id); }
@@ -27,10 +27,28 @@ u16 machine_owner(const struct vm *vm) { return owner(of(vm)); }
 
 void host_alarm(struct vm *vm, u64 when)
 {
-	struct machine *m = of(vm);
+	machine_alarm(of(vm), &of(vm)->alarm, when);
+}
 
-	__atomic_store_n(&m->alarm, when, __ATOMIC_SEQ_CST);
-	thread_until(m->service, when);
+static u64 next_alarm(const struct machine *m)
+{
+	return min_u64(__atomic_load_n(&m->alarm, __ATOMIC_SEQ_CST),
+		       __atomic_load_n(&m->attend.alarm, __ATOMIC_SEQ_CST));
+}
+
+void machine_alarm(struct machine *m, u64 *alarm, u64 when)
+{
+	__atomic_store_n(alarm, when, __ATOMIC_SEQ_CST);
+	thread_until(m->service, next_alarm(m));
+}
+
+struct machine *machine_of_port(const struct port *p)
+{
+	for (unsigned i = 0; i < nmachine; i++)
+		if (p >= machines[i]->port && p < machines[i]->port + PACK_NICS)
+			return machines[i];
+	assert(!"a port is a machine's");
+	return NULL;
 }
 
 void host_stopped(struct vm *vm)
@@ -169,7 +187,10 @@ static void vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
 
-	vcpu_run(v);
+	if (of(v->vm)->attend.space)
+		attend_call(of(v->vm), UPCALL_VCPU, v->id, 0);
+	else
+		vcpu_run(v);
 	engine()->leave(v);
 	thread_wake(of(v->vm)->service);
 }
@@ -208,15 +229,18 @@ static int build(struct machine *m)
 	configure(m);
 	m->vm.host_data = m;
 	m->vm.no_reboot = m->def.flags & PACK_NO_REBOOT;
-	m->alarm = NEVER;
+	m->alarm = m->attend.alarm = NEVER;
 	if (m->restored && (err = saved_open(m)))
 		return err;
 	if ((err = plug(m)) || (err = take_memory(m)) || (err = vm_init(&m->vm, m->def.name, engine()->engine)))
 		return err;
-	m->pc = pc_init(&m->vm, &m->cfg);
-	if (m->pc)
+	if (machines_attend)
+		err = attend_build(m);
+	else if (!(m->pc = pc_init(&m->vm, &m->cfg)))
+		err = E_NOMEM;
+	if (!err)
 		set_built(m, true);
-	return m->pc ? 0 : E_NOMEM;
+	return err;
 }
 
 static void free_threads(struct machine *m)
@@ -237,12 +261,14 @@ static void dismantle(struct machine *m)
 {
 	set_built(m, false);
 	unplug(m);
+	attend_close(m);
 	if (m->pc)
 		pc_fini(m->pc);
 	if (m->vm.engine)
 		vm_fini(&m->vm);
 	if (m->cfg.ram_host)
 		frames_free(owner(m), (u64)m->cfg.ram_host, pages(m->cfg.ram));
+	frames_free_all(owner(m));
 	m->pc = NULL;
 	m->cfg.ram_host = NULL;
 	memset(&m->vm, 0, sizeof(m->vm));
@@ -270,13 +296,15 @@ static void run_vcpus(struct machine *m)
 	for (unsigned i = 0; i < m->vm.nvcpu && !err; i++)
 		thread_wake(m->vcpu[i]);
 	while (atomic_load(&m->vm.stop) == VM_RUNS) {
-		thread_sleep(min_u64(__atomic_load_n(&m->alarm, __ATOMIC_SEQ_CST), m->save_at));
+		thread_sleep(min_u64(next_alarm(m), m->save_at));
 		if (host_now() >= m->save_at) {
 			m->save_at = NEVER;
 			machine_save(m);
 		}
 		if (host_now() >= __atomic_load_n(&m->alarm, __ATOMIC_SEQ_CST))
 			vm_tick(&m->vm);
+		if (host_now() >= __atomic_load_n(&m->attend.alarm, __ATOMIC_SEQ_CST))
+			attend_call(m, UPCALL_TICK, 0, 0);
 	}
 	while (!err && !all_ended(m))
 		thread_sleep(host_now() + SEC / 10000);
@@ -308,9 +336,23 @@ static bool stand(struct machine *m)
 	}
 	if (!vm_resume(&m->vm))
 		return false;
+	if (m->attend.space && attend_call(m, UPCALL_RESUME, 0, 0))
+		return false;
 	vm_release(&m->vm);
 	m->state = MACHINE_RUNS;
 	return true;
+}
+
+static int boot(struct machine *m)
+{
+	int err;
+
+	if (!m->attend.space)
+		return pc_boot(m->pc);
+	m->attend.booting = true;
+	err = (int)attend_call(m, UPCALL_BOOT, 0, 0);
+	m->attend.booting = false;
+	return err;
 }
 
 /* From its kernel; once, if that was asked for, from where it was saved. */
@@ -320,7 +362,7 @@ static int begin(struct machine *m)
 
 	m->restored = false;
 	if (!restored)
-		return pc_boot(m->pc);
+		return boot(m);
 	if (saved_load(m))
 		return E_INVAL;
 	return vm_resume(&m->vm) ? 0 : E_BUSY;
@@ -475,6 +517,8 @@ void machine_stop(struct machine *m, bool force)
 	host_lock(&m->gate);
 	if (m->built && force)
 		vm_stop(&m->vm, VM_QUIT);
+	else if (m->built && m->attend.space)
+		attend_button(m);
 	else if (m->built)
 		pc_power_button(m->pc);
 	else
@@ -536,6 +580,8 @@ void machine_save(struct machine *m)
 	host_lock(&m->gate);
 	if (!m->built || m->state == MACHINE_STARTS || m->state == MACHINE_OFF) {
 		say("%s does not run", m->def.name);
+	} else if (m->attend.space) {
+		say("%s: save: its devices are an attendant's (attendant=on), which nothing is saved of yet", m->def.name);
 	} else if (has_own_disk(m)) {
 		say("%s: save: it writes to a disk of this machine's own, which is not sent; only disks in memory are", m->def.name);
 	} else if (!lpt_there()) {
@@ -679,7 +725,9 @@ bool machine_key(struct console *c, u8 key)
 	bool taken = true;
 
 	host_lock(&m->gate);
-	if (m->built && c->tty.input)
+	if (m->built && m->attend.space)
+		taken = attend_key(m, key);
+	else if (m->built && c->tty.input)
 		taken = c->tty.input(c->tty.dev, &key, 1);
 	host_unlock(&m->gate);
 	return taken;
@@ -699,4 +747,13 @@ bool machines_idle(void)
 		if (__atomic_load_n(&machines[i]->start, __ATOMIC_SEQ_CST) || machines[i]->state != MACHINE_OFF)
 			return false;
 	return true;
+}
+
+void machines_watch(void)
+{
+	for (unsigned i = 0; i < nmachine; i++) {
+		host_lock(&machines[i]->gate);
+		attend_watch(machines[i]);
+		host_unlock(&machines[i]->gate);
+	}
 }

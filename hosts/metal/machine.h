@@ -8,6 +8,7 @@
 #include "core/pack.h"
 #include "core/pc.h"
 #include "core/record.h"
+#include "hosts/metal/attend.h"
 #include "hosts/metal/console.h"
 #include "hosts/metal/disk_host.h"
 #include "hosts/metal/disk_ram.h"
@@ -53,6 +54,7 @@ struct machine {
 	struct thread *vcpu[VCPU_MAX];
 	u64 alarm;                     /* atomic: what the core asked for */
 	struct console console;
+	struct attend attend;
 };
 extern struct machine *machines[MACHINES];
 extern unsigned nmachine;
@@ -83,7 +85,13 @@ bool machine_key(struct console *, u8);        /* typed at a machine's console; 
 void machines_poweroff(void);                  /* all plugs, and the machine goes off behind them */
 extern bool machines_stay;                     /* do not switch off when all are OFF */
 extern bool machines_check;                    /* check() whenever one was made or taken apart */
+void machines_watch(void);                     /* now and then: attend_watch() of all */
 bool machines_idle(void);                      /* all are OFF, and none is to start */
 u16 machine_owner(const struct vm *);
+extern bool machines_attend;                   /* machines that are made from now on have attendants */
+
+/* ---- for attend*.c */
+void machine_alarm(struct machine *, u64 *alarm, u64 when); /* of two alarms, one changes */
+struct machine *machine_of_port(const struct port *);
 
 #endif

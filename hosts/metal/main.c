@@ -65,8 +65,10 @@ static void watch(void *arg)
 		drivers_start();
 	for (unsigned i = 0; i < nmachine && engine(); i++)
 		machine_start(machines[i]);
-	while (machines_stay || !machines_idle())
+	while (machines_stay || !machines_idle()) {
 		thread_sleep(host_now() + SEC / 100);
+		machines_watch();
+	}
 	say("lodge: all machines are off");
 	acpi_off(&acpi);
 	host_panic("this machine cannot be switched off");
@@ -157,6 +159,7 @@ _Noreturn void metal_main(u32 magic, u64 info)
 	hello();
 	machines_stay = has_word("stay");
 	machines_check = has_word("check");
+	machines_attend = has_word("attendant=on");
 	add_modules();
 	settings();
 	console_start();

@@ -8,6 +8,11 @@ METAL_CFLAGS := -std=c17 $(OPT) $(WARN) -I. -fno-strict-aliasing -MMD -MP $(FREE
 metal_obj = $(patsubst %,$M/%.o,$(basename $(1)))
 METAL_OBJ := $(call metal_obj,$(call src,core core/x86 core/dev engines engines/svm engines/vmx hosts/metal hosts/metal/drivers) \
 	$(wildcard engines/svm/*.S engines/vmx/*.S hosts/metal/*.S))
+# The attendants' part (hosts/metal/ring3): the core once more without what ring 0 keeps, closed in itself;
+# its names and sections get a prefix, so that neither part can use the other's by mistake.
+RING3_NOT := core/hypercall.c core/pack.c core/partition.c core/place.c $(addprefix core/dev/,lapic.c lapic_msg.c lapic_timer.c ioapic.c pic.c)
+RING3_OBJ := $(call metal_obj,$(filter-out $(RING3_NOT),$(call src,core core/x86 core/dev hosts/metal/ring3)) \
+	hosts/metal/string.c hosts/metal/ring3/entry.S)
 
 .PHONY: lodge.elf test-metal bench-metal mutate-metal need-metal
 lodge.elf: $M/lodge.elf
@@ -16,7 +21,11 @@ lodge.elf: $M/lodge.elf
 $M/lodge.elf: $M/lodge64.elf
 	$(if $(V),,@echo "  OBJCOPY	$@")
 	$Qobjcopy -g -O elf32-i386 $< $@
-$M/lodge64.elf: hosts/metal/lodge.ld $(METAL_OBJ)
+$M/ring3.o: $(RING3_OBJ)
+	$(if $(V),,@echo "  LD	$@")
+	$Qld -r --no-undefined -o $@.tmp $^
+	$Qobjcopy --prefix-symbols=ring3_ --prefix-alloc-sections=.ring3 $@.tmp $@
+$M/lodge64.elf: hosts/metal/lodge.ld $(METAL_OBJ) $M/ring3.o
 	$(if $(V),,@echo "  LD	$@")
 	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
 		-Wl,--gc-sections -Wl,-T,$< -o $@ $(filter %.o,$^)

@@ -144,6 +144,8 @@ int saved_open(struct machine *m)
 
 	if (err)
 		return err;
+	if (machines_attend)
+		return fail(E_UNSUP, "%s: state: attendants (attendant=on) take none yet", d->name);
 	if (m->facts.cpus != d->cpus)
 		return fail(E_INVAL, "%s: state: of a machine with %u processors", d->name, m->facts.cpus);
 	m->vm.saved = &m->facts;

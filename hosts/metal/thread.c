@@ -5,6 +5,7 @@
  * what is on it. */
 #include "hosts/metal/thread.h"
 #include "hosts/metal/apic.h"
+#include "hosts/metal/attend.h"
 #include "hosts/metal/clock.h"
 #include "hosts/metal/cpu.h"
 #include "hosts/metal/frames.h"
@@ -216,6 +217,8 @@ static void schedule(void)
 	vectors_out(me);
 	thread_switch(&me->rsp, next->rsp);
 	vectors_in(me);
+	if (unlikely(me->visit.of || c->space))
+		attend_turn(me);
 }
 
 void thread_preempt(void)
@@ -230,6 +233,18 @@ void thread_yield(void)
 {
 	irq_off();
 	schedule();
+	irq_on();
+}
+
+void thread_class(enum thread_class class, u32 weight)
+{
+	struct thread *t = current();
+
+	irq_off();
+	t->class = class;
+	t->weight = weight;
+	catch_up(t);
+	schedule();      /* who is next, and how long, is another matter now */
 	irq_on();
 }
 
@@ -316,6 +331,7 @@ _Noreturn void thread_main(void)
 	struct thread *t = current();
 
 	paging_load(); /* this CPU may know the guard page as it was */
+	t->cpu->space = 0;
 	vectors_in(t);
 	irq_on();
 	t->fn(t->arg);

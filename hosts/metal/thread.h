@@ -20,6 +20,7 @@ bool spin_lock(struct spin *);               /* interrupts off; returns whether 
 void spin_unlock(struct spin *, bool on);
 
 struct cpu;
+struct machine;
 enum thread_state { THREAD_READY, THREAD_SLEEPS, THREAD_ENDED };
 enum thread_class { CLASS_SERVICE, CLASS_REAL, CLASS_FAIR, CLASS_IDLE };
 
@@ -29,6 +30,18 @@ struct cap {
 	struct spin lock;
 	u64 budget;                  /* nanoseconds; 0: as much as there is */
 	u64 used, end;               /* in the period that ends then */
+};
+
+/* A thread in ring 3, and in what is done there for it (attend.c). */
+struct visit {
+	struct machine *of;          /* NULL: it is in none */
+	struct vcpu *vcpu;           /* the hypervisor's, on a vCPU's thread */
+	struct exit *exit;           /* what it was told last, and what it answers */
+	u64 space, rsp;              /* its page tables; its stack in ring 0 */
+	u32 turns;                   /* atomic: counts requests */
+	bool busy;                   /* atomic: with one, and not in the guest */
+	u32 seen;                    /* of turns, and how long it had run then: attend_watch() */
+	u64 seen_ran;
 };
 
 struct thread {
@@ -44,6 +57,7 @@ struct thread {
 	u32 weight;
 	struct cap *cap;             /* NULL: none */
 	u64 budget, period;          /* of the class REAL, nanoseconds */
+	struct visit visit;
 
 	/* under cpu->lock: */
 	u64 left, deadline;          /* REAL: of the budget, in the period that ends then */
@@ -71,6 +85,8 @@ struct cpu {
 	u64 rings;                   /* interrupts of its timer */
 	void *engine;                /* pages of the engine's for this CPU */
 	struct gate_tables *tables;  /* trap.c */
+	u64 space;                   /* an attendant's page tables that are loaded, or 0 */
+	u64 cr2;                     /* as it was when a thread began or went on in ring 3 */
 };
 extern struct cpu cpus[CPUS];
 extern unsigned ncpu;
@@ -99,6 +115,7 @@ void thread_wake(struct thread *);           /* any context; a wake is kept */
 void thread_sleep(u64 when);                 /* until woken or host_now() >= when */
 void thread_until(struct thread *, u64 when); /* a sleep of its ends then; any context */
 void thread_yield(void);
+void thread_class(enum thread_class, u32 weight); /* of the calling thread, from now on */
 u64 thread_stolen(const struct thread *);    /* nanoseconds it was ready, and others ran */
 
 /* After an interrupt, interrupts off: whose turn is it? */

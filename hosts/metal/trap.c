@@ -4,6 +4,7 @@
  * to know; but for RDMSR and WRMSR that try what a processor has (trap_rdmsr). */
 #include "hosts/metal/trap.h"
 #include "hosts/metal/apic.h"
+#include "hosts/metal/attend.h"
 #include "hosts/metal/boot.h"
 #include "hosts/metal/cpu.h"
 #include "hosts/metal/thread.h"
@@ -19,7 +20,7 @@ struct tss { u32 zero; u64 rsp[3], zero2, ist[7], zero3; u16 zero4, iomap; } __a
 _Static_assert(sizeof(struct tss) == 104, "a TSS of 64-bit mode");
 
 struct gate_tables {
-	u64 gdt[6];
+	u64 gdt[8];
 	struct tss tss;
 	u8 stack[ISTS][IST_STACK] __attribute__((aligned(16)));
 };
@@ -39,6 +40,7 @@ static void make_idt(void)
 		idt[i] = (struct gate){ .low = (u16)to, .cs = GDT_CODE, .type = 0x8e, .mid = (u16)(to >> 16),
 					.high = (u32)(to >> 32) };
 	}
+	idt[VECTOR_CALL].type |= 3 << 5;
 	idt[DF].ist = IST_DF;
 	idt[NMI].ist = IST_NMI;
 	idt[MC].ist = IST_MC;
@@ -54,6 +56,8 @@ static void make_gdt(struct gate_tables *t)
 	t->gdt[GDT_TSS / 8] = (sizeof(t->tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
 			      (base >> 24 & 0xff) << 56;
 	t->gdt[GDT_TSS / 8 + 1] = base >> 32;
+	t->gdt[GDT_USER_DATA / 8] = 0x00cff3000000ffff;
+	t->gdt[GDT_USER_CODE / 8] = 0x00affb000000ffff;
 	t->tss.iomap = sizeof(t->tss);
 	for (unsigned i = 0; i < ISTS; i++)
 		t->tss.ist[i] = (u64)t->stack[i] + IST_STACK;
@@ -73,6 +77,21 @@ int trap_init(struct cpu *c)
 	gdtr = (struct pointer){ sizeof(t->gdt) - 1, (u64)t->gdt };
 	__asm__ volatile("lgdt %0; lidt %1; ltr %w2" : : "m"(gdtr), "m"(idtr), "r"(GDT_TSS) : "memory");
 	return 0;
+}
+
+u64 *trap_stack(struct cpu *c)
+{
+	return (u64 *)(void *)((u8 *)&c->tables->tss + offsetof(struct tss, rsp));
+}
+
+const char *trap_name(u64 vector)
+{
+	static const char *const name[] = {
+		"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "", "#TS", "#NP",
+		"#SS", "#GP", "#PF", "", "#MF", "#AC", "#MC", "#XM",
+	};
+
+	return vector < countof(name) ? name[vector] : "unexpected";
 }
 
 /* ---- MSRs that may not be there */
@@ -111,10 +130,6 @@ static bool excused(struct frame *f)
 
 static _Noreturn void die(const struct frame *f)
 {
-	static const char *const name[] = {
-		"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "", "#TS", "#NP",
-		"#SS", "#GP", "#PF", "", "#MF", "#AC", "#MC", "#XM",
-	};
 	char why[160];
 
 	say("  rax %016lx rbx %016lx rcx %016lx rdx %016lx", f->rax, f->rbx, f->rcx, f->rdx);
@@ -122,19 +137,13 @@ static _Noreturn void die(const struct frame *f)
 	say("  r8  %016lx r9  %016lx r10 %016lx r11 %016lx", f->r8, f->r9, f->r10, f->r11);
 	say("  r12 %016lx r13 %016lx r14 %016lx r15 %016lx", f->r12, f->r13, f->r14, f->r15);
 	fmt(why, sizeof(why), "%s (vector %lu, error %#lx) at %#lx, CR2 %#lx, APIC %u",
-	    f->vector < countof(name) ? name[f->vector] : "unexpected", f->vector, f->error, f->rip,
+	    trap_name(f->vector), f->vector, f->error, f->rip,
 	    read_cr2(), apic_id());
 	host_panic(why);
 }
 
-void trap(struct frame *f);
-void trap(struct frame *f)
+static void interrupt(struct frame *f)
 {
-	if (f->vector < 32) {
-		if (!excused(f))
-			die(f);
-		return;
-	}
 	switch (f->vector) {
 	case VECTOR_HALT:
 		stand_still();
@@ -151,4 +160,28 @@ void trap(struct frame *f)
 	}
 	apic_eoi();
 	thread_preempt();
+}
+
+static void exception(struct frame *f)
+{
+	if (f->cs & 3 && f->vector != NMI && f->vector != MC && f->vector != DF)
+		attend_fault(f);
+	else if (!excused(f))
+		die(f);
+}
+
+void trap(struct frame *f);
+void trap(struct frame *f)
+{
+	if (likely(f->vector == VECTOR_CALL && f->cs & 3)) {
+		attend_called(f);
+		return;
+	}
+	if (f->vector < 32) {
+		exception(f);
+		return;
+	}
+	interrupt(f);
+	if (f->cs & 3)
+		attend_check();
 }

@@ -15,6 +15,9 @@ struct frame { /* as stubs.S leaves it on the stack */
 /* GDT, TSS with stacks of their own for #DF, NMI and #MC, and the IDT, on this CPU. */
 int trap_init(struct cpu *);
 
+u64 *trap_stack(struct cpu *);          /* where ring 3's interrupts find their stack on this CPU */
+const char *trap_name(u64 vector);      /* "#PF" */
+
 /* The instructions between two labels may raise #GP; then it goes on at the third. */
 bool trap_rdmsr(u32 msr, u64 *val);   /* false: #GP */
 bool trap_wrmsr(u32 msr, u64 val);

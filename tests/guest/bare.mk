@@ -23,6 +23,7 @@ build/guest/sched.elf: $(call bare_obj,sched)
 build/guest/attack.elf: $(call bare_obj,attack)
 build/guest/victim.elf: $(call bare_obj,victim)
 build/guest/ticks.elf: $(call bare_obj,ticks)
+build/guest/fault.elf: $(call bare_obj,fault)
 build/guest/%.elf: tests/guest/bare/bare.ld
 	$(if $(V),,@echo "  LD	$@")
 	$Q$(CC) -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \
