@@ -198,6 +198,7 @@ static int open_many(u64 vms, u64 disks)
 	st64(rest + PACK_VM_DISKS + 8, disks);
 	st64(rest + DISK - PACK_HEAD + PACK_DISK_NAME, ld64(rest + DISK - PACK_HEAD + PACK_DISK_NAME) + by);
 	st64(rest + NIC - PACK_HEAD + PACK_NIC_SWITCH, ld64(rest + NIC - PACK_HEAD + PACK_NIC_SWITCH) + by);
+	st64(rest + NIC - PACK_HEAD + PACK_NIC_UPLINK, ld64(rest + NIC - PACK_HEAD + PACK_NIC_UPLINK) + by);
 	for (unsigned i = 0; i <= PACK_DISKS; i++)
 		memcpy(list + i * PACK_DISK_ROW, rest + DISK - PACK_HEAD, PACK_DISK_ROW);
 	for (unsigned i = 0; i <= PACK_VMS; i++)
