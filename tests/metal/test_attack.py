@@ -1,6 +1,7 @@
 """Attackers beside a victim on lodge.elf (attack.py): each case is held, the checker finds nothing, the attacker is
-started again.  All cases on QEMU with one processor and with two; on bochs, which takes its time, those that only its
-processors can show.  All on all: tests/metal/attack.py."""
+started again.  All cases on QEMU with one processor and with two; LONG=1: on bochs, which takes its time, those that only
+its processors can show.  All on all: tests/metal/attack.py."""
+import os
 import re
 import subprocess
 
@@ -36,6 +37,7 @@ def test_nobody_waits():
 CR2 = pytest.mark.xfail(reason="CR2 of a neighbour on bochs' AMD-V, open", strict=False)
 
 
+@pytest.mark.skipif("LONG" not in os.environ, reason="LONG=1: attackers on bochs, minutes of CPU time")
 @pytest.mark.parametrize("machine", [pytest.param("bochs-svm", marks=CR2), "bochs-vmx"])
 def test_on_bochs(machine):
     names = fit_for(machine, 1, ON_BOCHS)

@@ -1,4 +1,5 @@
 """A device that does wrong takes its own machine along, and nobody else: hosts/metal/ring3."""
+import os
 import re
 import subprocess
 
@@ -27,7 +28,11 @@ def fault(folder, name, what, ms=4000, **words):
                       test_devices="true", no_reboot="true", **words)
 
 
-@pytest.mark.parametrize("machine, smp", [("qemu", 1), ("qemu", 2), ("bochs-svm", 1), ("bochs-vmx", 1)])
+LONG = pytest.mark.skipif("LONG" not in os.environ, reason="LONG=1: faults in attendants on bochs, minutes of CPU time")
+
+
+@pytest.mark.parametrize("machine, smp", [("qemu", 1), ("qemu", 2), pytest.param("bochs-svm", 1, marks=LONG),
+                                          pytest.param("bochs-vmx", 1, marks=LONG)])
 def test_every_fault_ends_its_machine_alone(machine, smp, tmp_path):
     """All at once beside one that looks at its memory all the time.  A second without end is long on bochs."""
     faults = {n: f for n, f in FAULTS.items() if machine == "qemu" or n not in ("endless", "timer")}

@@ -46,15 +46,15 @@ PACK = [("core/pack.c", *row, "unit:test_pack") for row in [
     (" && at % PAGE_SIZE == 0", ""),
     ("n > most || ", ""),
     (" && n % 512 == 0", ""),
-    (" || d[PACK_NIC_MAC] & 1", ""),
+    ("d[PACK_NIC_MAC] & 1)", "0)"),
 ]]
 
 RULES = [("hosts/metal/switch_rules.c", *row, "host:test_switch_rules") for row in [
     (" || !is(f + ETH_SRC, mac, 6)", ""),
     ("n < ETH_HEAD || ", ""),
-    (" && is(f + ARP_MAC, mac, 6)", ""),
+    (" && is(f + ARP_MAC, mac, 6) &&", " &&"),
     ("is(f + ARP_IP, ip, 4) || ", "1 || "),
-    ("n >= ARP_END && ", ""),
+    ("return n >= ARP_END && is(f + ARP_KIND", "return is(f + ARP_KIND"),
     (" && is(f + IPV4_SRC, ip, 4)", ""),
     ("n >= IPV4_END && ", ""),
     (" && f[ETH_HEAD] >> 4 == 4", ""),
@@ -67,7 +67,7 @@ SWITCH = [("hosts/metal/switch_port.c", *row, "host:test_metal_parts") for row i
     ("!rules_allow(nic->mac, p->ip, peek, all[0].n)", "0"),
     ("p == from || ", ""),
     ("strcmp(p->net, from->net) || ", ""),
-    ("!(to[0] & 1 || !memcmp(to, p->nic.mac, 6))", "0"),
+    ("!(to[0] & 1) && (p->up || memcmp(to, p->nic.mac, 6))", "0"),
     ("bytes > LONGEST || ", ""),
 ]]
 
