@@ -70,11 +70,21 @@ void tr_tlb(struct code *c, unsigned a, unsigned t, u8 tag)
 	mem64(c, 0x2b, a, t, tag);                          /* SUB a, tag */
 }
 
+/* Rule 13. */
+static bool atomic(const struct tr *r, const struct insn *i)
+{
+	bool xchg = i->map == MAP_1B && (i->op & 0xfe) == 0x86;
+
+	return r->v->vm->nvcpu > 1 && (i->flags & INSN_LOCK || xchg);
+}
+
 int tr_slot(const struct tr *r, const struct plan *p)
 {
 	const struct insn *i = &p->i;
 	u64 a = r->b->rip + p->off + i->len + (u64)(s64)i->disp;
 
+	if (atomic(r, i))
+		return NO_SLOT;
 	if (i->seg == FS || i->seg == GS)
 		return 40 + (i->seg == GS);
 	if (i->index == REG_NONE && i->base < 16)
