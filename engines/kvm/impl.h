@@ -17,6 +17,9 @@ struct kvm_vm {
 	u32 features[CPUID_WORDS];     /* what the kernel supports: vm->cpuid_limit */
 	u32 services[CPUID_WORDS];     /* of the kernel's own for guests that know them: cpuid_more */
 	struct kvm_irq_routing_entry pin[KVM_PINS]; /* under irq_lock: see lapic.c */
+	u32 ring;                      /* bytes of each vCPU's ring of written pages; 0: the log */
+	struct lock dirty_lock;        /* the rings, and: */
+	u64 *written[RAM_BLOCKS];      /* a bit for each page that was in a ring; NULL: not tracked */
 	u32 level_pins;                /* a bit for each pin that is in use and level-triggered */
 	bool lint0;                    /* atomic: the PIC asks */
 };
@@ -27,6 +30,8 @@ struct kvm_cpu {
 	u32 kicked;                    /* atomic */
 	struct kvm_run *run;
 	u64 at, end;                   /* bytes of the exit in work that were answered, and all */
+	struct kvm_dirty_gfn *ring;    /* NULL: none; ring_at: the next entry, under dirty_lock */
+	u32 ring_at;
 	unsigned nmsr;                 /* the MSRs of regs.c that this kernel has */
 	u8 msr[KVM_MSRS];              /* rows of regs.c's table */
 };
@@ -45,6 +50,18 @@ void kvm_turn(struct vcpu *);         /* by its own thread: expired timers reach
  * to be taken unasked; E_UNSUP, E_PERM: it is not there. */
 int kvm_probe(char *why, size_t n);
 int kvm_open(int *fd, char *why, size_t n);   /* /dev/kvm with all that is needed */
+
+/* kvm.c: a block of memory as the slot of its number, with the kernel's flags */
+int kvm_slot(struct vm *, const struct ram_block *, u32 flags);
+
+/* dirty.c: which pages were written.  init before the first vCPU; full by a vCPU that has no room */
+void kvm_dirty_init(struct kvm_vm *);
+int kvm_dirty_vcpu(struct vcpu *);
+void kvm_dirty_full(struct vm *);
+void kvm_dirty_drop(struct vcpu *);
+void kvm_dirty_fini(struct vm *);
+int kvm_track(struct vm *, bool on);
+int kvm_dirty(struct vm *, unsigned block, u64 *bits);
 
 /* regs.c: between struct x86 and the kernel */
 int kvm_regs_init(struct vcpu *);

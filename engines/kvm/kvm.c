@@ -113,6 +113,7 @@ static int make(struct vm *vm, struct kvm_vm *k)
 		return err;
 	k->run_size = (size_t)kvm_must(k->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL, "no vCPU size");
 	k->sregs2 = kvm_call(k->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_SREGS2) > 0;
+	kvm_dirty_init(k);
 	kvm_cpuid_limit(k);
 	vm->cpuid_limit = k->features;
 	vm->cpuid_more = k->services;
@@ -136,6 +137,7 @@ static void vm_drop(struct vm *vm)
 
 	if (!k)
 		return;
+	kvm_dirty_fini(vm);
 	if (k->fd >= 0)
 		close(k->fd);
 	if (k->kvm >= 0)
@@ -145,7 +147,7 @@ static void vm_drop(struct vm *vm)
 }
 
 /* A slot has the number of its block. */
-static int set_slot(struct vm *vm, const struct ram_block *b, u32 flags)
+int kvm_slot(struct vm *vm, const struct ram_block *b, u32 flags)
 {
 	struct kvm_userspace_memory_region m = {
 		.slot = (u32)(b - vm->ram.block),
@@ -161,31 +163,7 @@ static int set_slot(struct vm *vm, const struct ram_block *b, u32 flags)
 
 static int vm_ram(struct vm *vm, const struct ram_block *b)
 {
-	return set_slot(vm, b, 0);
-}
-
-/* ---- which pages the guest writes: KVM's log, which write-protects what it was asked about */
-
-static int track(struct vm *vm, bool on)
-{
-	int err = 0;
-
-	for (unsigned i = 0; !err && i < vm->ram.n; i++)
-		err = set_slot(vm, &vm->ram.block[i], on ? KVM_MEM_LOG_DIRTY_PAGES : 0);
-	return err;
-}
-
-static int dirty(struct vm *vm, unsigned i, u64 *bits)
-{
-	const struct ram_block *b = &vm->ram.block[i];
-	struct kvm_dirty_log log = {.slot = i, .dirty_bitmap = bits};
-	int r;
-
-	memset(bits, 0, (b->len / PAGE_SIZE + 63) / 64 * 8);
-	if (b->rom)
-		return 0;
-	r = kvm_must(kvm_vm(vm)->fd, KVM_GET_DIRTY_LOG, &log, "cannot tell what was written");
-	return r < 0 ? r : 0;
+	return kvm_slot(vm, b, 0);
 }
 
 /* Any size of write: with an exact one VT-x would have to decode the instruction first. */
@@ -231,7 +209,7 @@ static int vcpu_make(struct vcpu *v)
 	if (p == MAP_FAILED)
 		return fail(E_NOMEM, "kvm: vCPU %u: %s", v->id, strerror(errno));
 	c->run = p;
-	if ((err = block_signal(c)) < 0 || (err = kvm_regs_init(v)))
+	if ((err = kvm_dirty_vcpu(v)) || (err = block_signal(c)) < 0 || (err = kvm_regs_init(v)))
 		return err;
 	v->dirty = X86_ALL | X86_APIC;
 	v->valid = X86_ALL;
@@ -244,6 +222,7 @@ static void vcpu_drop(struct vcpu *v)
 
 	if (!c)
 		return;
+	kvm_dirty_drop(v);
 	if (c->run)
 		munmap(c->run, kvm_vm(v->vm)->run_size);
 	if (c->fd > 0)
@@ -382,6 +361,9 @@ static bool on_exit(struct vcpu *v, struct exit *x)
 		return false;
 	case KVM_EXIT_IOAPIC_EOI:
 		return on_eoi(v, r->eoi.vector);
+	case KVM_EXIT_DIRTY_RING_FULL:
+		kvm_dirty_full(v->vm);
+		return false;
 	case KVM_EXIT_X86_RDMSR:
 		return kvm_msr(v, false);
 	case KVM_EXIT_X86_WRMSR:
@@ -441,7 +423,8 @@ void kvm_turn(struct vcpu *v)
 		c->run->request_interrupt_window = c->run->immediate_exit = 0;
 		syscall(SYS_tgkill, getpid(), c->tid, kick_signal());
 		r = ioctl(c->fd, KVM_RUN, NULL);
-		if (r >= 0 && c->run->exit_reason == KVM_EXIT_IOAPIC_EOI)
+		if (r >= 0 && (c->run->exit_reason == KVM_EXIT_IOAPIC_EOI ||
+			       c->run->exit_reason == KVM_EXIT_DIRTY_RING_FULL))
 			on_exit(v, &x);
 	}
 	take_signal();
@@ -473,5 +456,5 @@ static void sync_regs(struct vcpu *v, unsigned what)
 const struct engine engine_kvm = {
 	.name = "kvm", .probe = kvm_probe, .vm_init = vm_make, .vm_fini = vm_drop, .vm_ram = vm_ram,
 	.apics = kvm_apics, .vcpu_init = vcpu_make, .vcpu_fini = vcpu_drop, .run = run, .kick = kick,
-	.sync = sync_regs, .bell = bell, .track = track, .dirty = dirty,
+	.sync = sync_regs, .bell = bell, .track = kvm_track, .dirty = kvm_dirty,
 };

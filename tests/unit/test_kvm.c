@@ -42,6 +42,8 @@ static struct {
 	bool expired;                /* the timer did, and the local APIC does not know yet */
 	int open_errno, version;     /* of /dev/kvm */
 	u32 lacks;                   /* a capability */
+	unsigned resets;             /* of the rings */
+	struct kvm_dirty_gfn ring[4];
 	unsigned eois;               /* ends of interrupts that come out before anything else */
 } kernel;
 static struct kvm_run run;
@@ -113,6 +115,15 @@ static int get_log(const struct kvm_dirty_log *l)
 	assert_true(l->slot < 4 && kernel.slot[l->slot].flags & KVM_MEM_LOG_DIRTY_PAGES);
 	memcpy(l->dirty_bitmap, kernel.log[l->slot], kernel.slot[l->slot].memory_size / PAGE_SIZE / 8);
 	memset(kernel.log[l->slot], 0, sizeof(kernel.log[0]));
+	return 0;
+}
+
+static int reset_rings(void)
+{
+	kernel.resets++;
+	for (unsigned i = 0; i < countof(kernel.ring); i++)
+		if (kernel.ring[i].flags == KVM_DIRTY_GFN_F_RESET)
+			kernel.ring[i].flags = 0;
 	return 0;
 }
 
@@ -189,6 +200,7 @@ int ioctl(int fd, unsigned long request, ...)
 	case KVM_SET_GSI_ROUTING: return routing(p);
 	case KVM_SET_USER_MEMORY_REGION: return set_slot(p);
 	case KVM_GET_DIRTY_LOG: return get_log(p);
+	case KVM_RESET_DIRTY_RINGS: return reset_rings();
 	case KVM_IOEVENTFD: kernel.bell = *(struct kvm_ioeventfd *)p; return 0;
 	case KVM_X86_SET_MSR_FILTER: return filter(p);
 	case KVM_CHECK_EXTENSION: return kernel.lacks ? kernel.lacks != (uintptr_t)p : kernel.filters;
@@ -536,6 +548,44 @@ static void test_written_pages(void **x)
 	drop(vm->vcpu[0]);
 }
 
+static void write_page(unsigned at, u32 slot, u64 page)
+{
+	assert_int_equal(kernel.ring[at].flags, 0);
+	kernel.ring[at] = (struct kvm_dirty_gfn){.flags = KVM_DIRTY_GFN_F_DIRTY, .slot = slot, .offset = page};
+}
+
+/* In any order, over the end of the ring, taken out by the vCPU in between; nonsense is nobody's page. */
+static void test_written_pages_by_a_ring(void **x)
+{
+	static _Alignas(4096) u8 low[64 * PAGE_SIZE], high[128 * PAGE_SIZE];
+	struct vm *vm = machine(true)->vm;
+	u64 bits[2] = {~0ull, ~0ull};
+
+	k.ring = sizeof(kernel.ring), c.ring = kernel.ring;
+	vm->ram.n = 0;
+	vm->engine = &engine_kvm;
+	assert_int_equal(ram_add(vm, 0, sizeof(low), low, false), 0);
+	assert_int_equal(ram_add(vm, 4 * GiB, sizeof(high), high, false), 0);
+	write_page(0, 0, 9); /* from before */
+	assert_int_equal(ram_track(vm, true), 0);
+	assert_int_equal(kernel.slot[1].flags, KVM_MEM_LOG_DIRTY_PAGES);
+	write_page(1, 1, 65), write_page(2, 0, 4), write_page(3, 7, 1);
+	assert_true(ram_dirty(vm, 1, bits) && bits[0] == 0 && bits[1] == 2);
+	assert_int_equal(kernel.resets, 2);
+	write_page(0, 1, 128), write_page(1, 0, ~0ull), write_page(2, 0, 5);
+	kvm_dirty_full(vm);
+	assert_int_equal(kernel.resets, 3);
+	write_page(3, 1 | 1 << 16, 3); /* as SMM's memory, which is the same */
+	assert_true(ram_dirty(vm, 0, bits) && bits[0] == (1 << 4 | 1 << 5));
+	assert_true(ram_dirty(vm, 0, bits) && bits[0] == 0);
+	assert_true(ram_dirty(vm, 1, bits) && bits[0] == 8 && bits[1] == 0);
+	assert_int_equal(kernel.resets, 4);
+	assert_int_equal(ram_track(vm, false), 0);
+	assert_null(k.written[0]);
+	vm->engine = &fake_engine;
+	drop(vm->vcpu[0]);
+}
+
 static void test_bells_are_ioeventfds(void **x)
 {
 	struct vm *vm = machine(true)->vm;
@@ -652,6 +702,7 @@ int main(void)
 		cmocka_unit_test(test_features_are_what_the_kernel_has),
 		cmocka_unit_test(test_level_pins_are_routes),
 		cmocka_unit_test(test_written_pages),
+		cmocka_unit_test(test_written_pages_by_a_ring),
 		cmocka_unit_test(test_bells_are_ioeventfds),
 		cmocka_unit_test(test_registers_that_the_kernel_may_answer),
 		cmocka_unit_test(test_interrupts_of_a_pause),
