@@ -1,6 +1,6 @@
 """Attackers beside a victim on lodge.elf (attack.py): each case is held, the checker finds nothing, the attacker is
-started again.  All cases on QEMU with one processor and with two; LONG=1: on bochs, which takes its time, those that only
-its processors can show.  All on all: tests/metal/attack.py."""
+started again.  Some on QEMU by exact time; LONG=1: all, with one processor and with two, and on bochs, which takes its
+time, those that only its processors can show.  All on all: tests/metal/attack.py."""
 import os
 import re
 import subprocess
