@@ -59,8 +59,9 @@ void keeper_turn(struct keeper *);          /* waits for something and does it *
 
 /* ---- the process */
 
-/* A name and a socket for the keeper of the network of a VM of that name.  E_*, unsaid: none can be. */
-int stay_begin(struct stay *, const char *vm, u32 seconds);
+/* A name for the keeper of the network of a VM of that name, and a socket: fd, of socket_make(), which is taken
+ * over.  E_*, unsaid: none can be. */
+int stay_begin(struct stay *, int fd, const char *vm, u32 seconds);
 void stay_end(struct stay *);               /* and nobody stays */
 
 /* A second process without a terminal, of one that has but one thread.  1 there, 0 in the old one; E_*

@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 /* While the VM still has its own name, and before anybody is told: who knows the token finds it. */
-int stay_begin(struct stay *s, const char *vm, u32 seconds)
+int stay_begin(struct stay *s, int fd, const char *vm, u32 seconds)
 {
 	*s = (struct stay){ .seconds = seconds, .fd = -1, .lock = -1 };
 	host_random(s->token, sizeof(s->token));
 	snprintf(s->name, sizeof(s->name), "%.60s.net", vm);
-	s->fd = socket_listen(s->name, &s->lock);
+	s->fd = socket_listen(fd, s->name, &s->lock);
 	if (s->fd >= 0)
 		return 0;
 	stay_end(s);

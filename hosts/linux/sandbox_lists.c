@@ -74,9 +74,9 @@ LIST(loop, loop_calls);
 
 static const struct call net_calls[] = {
 	IF(socket, 0, ~0u, AF_INET), IF(socket, 0, ~0u, AF_INET6), ANY(bind), ANY(connect), ANY(listen),
-	/* what becomes a keeper (keeper_process.c): a process like this one, with a socket and a loop of its own */
-	IF(clone, 0, ~0u, CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | SIGCHLD), ANY(setsid), IF(socket, 0, ~0u, AF_UNIX),
-	IF(socketpair, 0, ~0u, AF_UNIX), ANY(epoll_create1), ANY(timerfd_create), ANY(signalfd4),
+	/* what becomes a keeper (keeper_process.c): a process like this one, with a loop of its own; its socket was made before */
+	IF(clone, 0, ~0u, CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | SIGCHLD), ANY(setsid), IF(socketpair, 0, ~0u, AF_UNIX),
+	ANY(epoll_create1), ANY(timerfd_create), ANY(signalfd4),
 };
 LIST(net, net_calls);
 

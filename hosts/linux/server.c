@@ -250,6 +250,16 @@ static void copied(struct loop_work *w)
 		end_save(s);
 }
 
+static int take_spare(struct server *s)
+{
+	int fd = -1;
+	for (unsigned i = 0; i < SERVER_STAYS && fd < 0; i++) {
+		fd = s->spare[i];
+		s->spare[i] = -1;
+	}
+	return fd;
+}
+
 /* A network that is kept already stays with its keeper, under a new token. */
 static void begin_stay(struct server *s, json_t *request)
 {
@@ -261,7 +271,7 @@ static void begin_stay(struct server *s, json_t *request)
 	if (!s->stop || !seconds || !s->m->nic)
 		return;
 	if (s->m->nic_way == &nic_user) {
-		stay_begin(&s->stay, s->name, seconds);
+		stay_begin(&s->stay, take_spare(s), s->name, seconds);
 	} else if (s->m->nic_way == &nic_kept) {
 		snprintf(s->stay.name, sizeof(s->stay.name), "%s", nic_kept_name(s->m->nic));
 		host_random(s->stay.token, sizeof(s->stay.token));
@@ -404,7 +414,9 @@ void server_init(struct server *s, struct machine *m)
 	*s = (struct server){ .m = m, .copied.run = copied, .done.run = saved, .save = { .at = -1, .ram = -1 },
 			      .stay = { .fd = -1, .lock = -1 } };
 	snprintf(s->name, sizeof(s->name), "%s", m->opt->name);
-	s->listen = (struct loop_fd){ .fd = socket_listen(s->name, &s->lock), .ready = knock };
+	s->listen = (struct loop_fd){ .fd = socket_listen(socket_make(), s->name, &s->lock), .ready = knock };
+	for (unsigned i = 0; i < SERVER_STAYS; i++)
+		s->spare[i] = m->nic_way == &nic_user ? socket_make() : -1;
 	if (s->listen.fd < 0)
 		log_line(LOG_INFO, "%s: no control socket: lodge ls and the like will not find this VM; set "
 			 "XDG_RUNTIME_DIR or HOME to a folder of yours", m->opt->name);
@@ -443,6 +455,8 @@ void server_fini(struct server *s)
 	if (s->listen.fd >= 0)
 		loop_del(&s->m->loop, &s->listen);
 	socket_close(s->name, s->listen.fd, s->lock);
+	for (int fd; (fd = take_spare(s)) >= 0;)
+		close(fd);
 	s->m = NULL;
 }
 

@@ -9,7 +9,7 @@
 #include "hosts/linux/saved.h"
 #include "hosts/linux/socket.h"
 
-enum { SERVER_CLIENTS = 16 };
+enum { SERVER_CLIENTS = 16, SERVER_STAYS = 4 };
 
 struct client {
 	struct server *server;
@@ -33,6 +33,9 @@ struct server {
 	bool busy;                   /* save is under way */
 	bool stop, was, leaving;     /* the VM ends with it; was paused before; is saved, and ends if that lasts */
 	struct stay stay;            /* ... and who keeps its network */
+	/* Sockets for it, made while one could be (sandbox.h): a save that fails uses one up, and behind the last
+	 * one connections end with the VM. */
+	int spare[SERVER_STAYS];
 	pthread_t thread;            /* makes its first step, if any, and its last */
 	int result;
 	struct said said;

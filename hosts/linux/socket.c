@@ -66,23 +66,23 @@ static int take_lock(int folder, const char *name)
 }
 
 /* The lock is ours, so a socket that is there belongs to nobody. */
-static int bind_name(int folder, const char *name)
+static int bind_name(int fd, int folder, const char *name)
 {
 	struct sockaddr_un a;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	address(&a, folder, name);
 	unlink(a.sun_path);
-	if (fd >= 0 && !fchmod(fd, 0600) && !bind(fd, (void *)&a, sizeof(a)) && !listen(fd, 8))
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return E_IO;
+	return !fchmod(fd, 0600) && !bind(fd, (void *)&a, sizeof(a)) && !listen(fd, 8) ? 0 : E_IO;
 }
 
-int socket_listen(char name[SOCKET_NAME], int *lock)
+int socket_make(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+int socket_listen(int fd, char name[SOCKET_NAME], int *lock)
 {
 	char base[SOCKET_NAME - 8];
-	int folder = open_folder(), fd = E_NOENT;
+	int folder = fd >= 0 ? open_folder() : -1, err = E_NOENT;
 	snprintf(base, sizeof(base), "%s", name);
 	*lock = -1;
 	for (unsigned i = 2; folder >= 0 && i < 20; i++) {
@@ -92,10 +92,12 @@ int socket_listen(char name[SOCKET_NAME], int *lock)
 		snprintf(name, SOCKET_NAME, "%s-%u", base, i);
 	}
 	if (*lock >= 0)
-		fd = bind_name(folder, name);
+		err = bind_name(fd, folder, name);
 	if (folder >= 0)
 		close(folder);
-	return fd;
+	if (err && fd >= 0)
+		close(fd);
+	return err ? err : fd;
 }
 
 void socket_close(const char *name, int fd, int lock)

@@ -12,9 +12,10 @@ enum { SOCKET_NAME = 80, SOCKET_LINE = 4096 };
 /* The folder's path with a slash behind; E_NOENT, unsaid: there is none to be had. */
 int socket_folder(char *path, size_t n);
 
-/* A listening socket under a name that nobody has: NAME, NAME-2, ... as left in name.  Its
- * descriptor, and that of the lock; or E_*, unsaid: the VM runs without. */
-int socket_listen(char name[SOCKET_NAME], int *lock);
+int socket_make(void);                      /* for socket_listen(); -1 and errno: there is none */
+/* Makes fd, which it takes over, listen under a name that nobody has: NAME, NAME-2, ... as left in
+ * name.  fd, and the lock's descriptor; or E_*, unsaid: the VM runs without. */
+int socket_listen(int fd, char name[SOCKET_NAME], int *lock);
 void socket_close(const char *name, int fd, int lock);
 
 /* ---- the client's side */
