@@ -38,6 +38,7 @@ static u8 *reserve(struct port *p, u64 need)
 	if (skip)
 		((struct head *)(void *)(p->ring + p->put % PORT_RING))->n = 0;
 	p->put += skip;
+	assert(need <= PORT_RING - p->put % PORT_RING);
 	return p->ring + p->put % PORT_RING;
 }
 

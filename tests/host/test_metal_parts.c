@@ -180,6 +180,27 @@ static void test_wrap(void **state)
 }
 
 /* Full drops; what is in is kept until there is room. */
+/* The ring is never empty, so frames come to lie over and over at each of its places, and none over its end. */
+static void test_never_empty(void **state)
+{
+	size_t next = 14;
+
+	got[DB].most = 0;
+	send(WEB, DB, next, 4096);
+	for (size_t n = 700; n < 40000; n += 313) {
+		send(WEB, DB, n, 4096);
+		got[DB].most++;
+		port[DB].nic.ops->ready(&port[DB].nic);
+		work_all();
+		assert_int_equal(got[DB].n, got[DB].most);
+		assert_int_equal(got[DB].len, next);
+		for (size_t i = 14; i < next; i++)
+			assert_int_equal(got[DB].last[i], (u8)(i * 7 + next));
+		next = n;
+	}
+	assert_int_equal(port[DB].dropped, 0);
+}
+
 static void test_full(void **state)
 {
 	got[DB].most = 0;
@@ -379,6 +400,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_where, plug, unplug),
 		cmocka_unit_test_setup_teardown(test_forged, plug, unplug),
 		cmocka_unit_test_setup_teardown(test_wrap, plug, unplug),
+		cmocka_unit_test_setup_teardown(test_never_empty, plug, unplug),
 		cmocka_unit_test_setup_teardown(test_full, plug, unplug),
 		cmocka_unit_test_setup_teardown(test_unplugged, plug, unplug),
 		cmocka_unit_test(test_outside),
