@@ -145,6 +145,16 @@ static void mov_seg(struct tr *r, const struct plan *p)
 		put8(c, 0xc0 | (t & 7) << 3 | (p->i.rm & 7));
 }
 
+/* The core's affair where a bit of CR4 is clear (CC_E), or set (CC_NE). */
+static void cr4_or_core(struct tr *r, const struct plan *p, u32 bit, unsigned cc)
+{
+	tr_spoil(r, p);
+	PUT(&r->c, 0x65, 0xf7, 0x04, 0x25);          /* TEST dword gs:[], imm */
+	put32(&r->c, (u32)offsetof(struct vcpu, x86.cr4));
+	put32(&r->c, bit);
+	tr_or_core(r, p, cc);
+}
+
 /* RDFSBASE and its kin. */
 static void base(struct tr *r, const struct plan *p)
 {
@@ -152,11 +162,7 @@ static void base(struct tr *r, const struct plan *p)
 	u32 at = (u32)offsetof(struct vcpu, x86.seg[0].base) + (u32)sizeof(struct seg) * (FS + (n & 1));
 	struct code *c = &r->c;
 
-	tr_spoil(r, p);
-	PUT(c, 0x65, 0xf7, 0x04, 0x25);              /* TEST dword gs:[], imm */
-	put32(c, (u32)offsetof(struct vcpu, x86.cr4));
-	put32(c, CR4_FSGSBASE);
-	tr_or_core(r, p, CC_E);
+	cr4_or_core(r, p, CR4_FSGSBASE, CC_E);
 	if (n < 2) {
 		wide ? gs64(c, 0x8b, reg, at) : gs32(c, 0x8b, reg, at);
 		return;
@@ -180,11 +186,7 @@ static void tsc(struct tr *r, const struct plan *p)
 	bool aux = p->i.op != 0x31;
 	struct code *c = &r->c;
 
-	tr_spoil(r, p);
-	PUT(c, 0x65, 0xf7, 0x04, 0x25);              /* TEST dword gs:[], imm */
-	put32(c, (u32)offsetof(struct vcpu, x86.cr4));
-	put32(c, CR4_TSD);
-	tr_or_core(r, p, CC_NE);
+	cr4_or_core(r, p, CR4_TSD, CC_NE);
 	if (aux)
 		PUT(c, 0x0f, 0xae, 0xe8);            /* LFENCE: it waits for what is before it */
 	PUT(c, 0x0f, 0x31);
