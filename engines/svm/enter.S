@@ -9,12 +9,7 @@
 	.text
 	.globl svm_enter
 svm_enter:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
+	push_kept
 	push %rdi
 	push %rdx
 	mov %rsi, %rax

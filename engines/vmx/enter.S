@@ -9,12 +9,7 @@
 	.text
 	.globl vmx_enter, vmx_exit_point
 vmx_enter:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
+	push_kept
 	push %rdi
 	cmp %rsp, (%rsi)
 	je 1f

@@ -24,59 +24,26 @@ int disk_perform(struct vm_disk *d, const struct disk_req *r)
 	return err;
 }
 
-static struct disk_req *take(struct vm_disk *d)
-{
-	struct disk_req *r;
-
-	host_lock(&d->lock);
-	r = d->first;
-	if (r)
-		d->first = r->next;
-	host_unlock(&d->lock);
-	return r;
-}
-
 static void run(struct work *w)
 {
 	struct vm_disk *d = container_of(w, struct vm_disk, work);
-	struct disk_req *r = take(d);
+	struct disk_req *r = requests_take(&d->waiting);
 
 	if (!r)
 		return;
-	r->err = disk_perform(d, r);
-	r->done(r);
-	host_lock(&d->lock);
-	d->busy--;
-	host_unlock(&d->lock);
+	requests_end(&d->waiting, r, disk_perform(d, r));
 	work_start(w);     /* others may have something to do, too */
 }
 
 static void submit(struct disk *disk, struct disk_req *r)
 {
-	struct vm_disk *d = of(disk);
-
-	r->next = NULL;
-	host_lock(&d->lock);
-	*(d->first ? &d->last->next : &d->first) = r;
-	d->last = r;
-	d->busy++;
-	host_unlock(&d->lock);
-	work_start(&d->work);
-}
-
-static unsigned busy(struct vm_disk *d)
-{
-	unsigned n;
-
-	host_lock(&d->lock);
-	n = d->busy;
-	host_unlock(&d->lock);
-	return n;
+	requests_put(&of(disk)->waiting, r);
+	work_start(&of(disk)->work);
 }
 
 static void drain(struct disk *disk)
 {
-	while (busy(of(disk)))
+	while (requests_busy(&of(disk)->waiting))
 		thread_sleep(host_now() + SEC / 10000);
 }
 
@@ -87,6 +54,6 @@ void disk_queue_init(struct vm_disk *d, const struct pack_disk *p, struct works 
 	*d = (struct vm_disk){
 		.disk = { .ops = &ops, .name = p->name, .block = SECTOR, .readonly = p->flags & PACK_READONLY },
 	};
-	host_lock_init(&d->lock);
+	requests_init(&d->waiting);
 	work_init(&d->work, w, run);
 }

@@ -6,6 +6,7 @@
 #define HOSTS_METAL_DISK_QUEUE_H
 
 #include "core/pack.h"
+#include "hosts/metal/requests.h"
 #include "hosts/metal/work.h"
 
 struct drive;
@@ -24,9 +25,7 @@ struct vm_disk {
 
 	struct work work;
 	u64 read, written;                /* bytes so far; the working thread counts */
-	struct lock lock;
-	struct disk_req *first, *last;    /* under lock */
-	unsigned busy;                    /* under lock: not done() yet */
+	struct requests waiting;
 };
 /* Now, in works' thread; nobody is told by done().  Counts it; 0 or E_*, unsaid. */
 int disk_perform(struct vm_disk *, const struct disk_req *);

@@ -1,22 +1,13 @@
 /* thread_switch(u64 *save, u64 to): goes on where the thread with the stack pointer `to`
  * stopped; what the ABI says a call preserves is on the stacks. */
+#include "engines/kept.inc"
 	.text
 	.globl thread_switch, thread_start
 thread_switch:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
+	push_kept
 	mov %rsp, (%rdi)
 	mov %rsi, %rsp
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
+	pop_kept
 	ret
 /* A new thread's first turn. */
 thread_start:

@@ -3,16 +3,12 @@
  * upcall_go(u64 *rsp, u64 *stack, u64 user_rsp, what, a, b): what is called in ring 3 finds what, a and b as
  * arguments.  *rsp and the TSS's *stack become this stack's pointer: interrupts and calls from there begin here.
  * upcall_end(u64 rsp, u64 answer): upcall_go() returns with the answer, whatever is on the stack meanwhile. */
+#include "engines/kept.inc"
 #include "hosts/metal/boot.h"
 	.text
 	.globl upcall_go, upcall_end
 upcall_go:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
+	push_kept
 	mov %rsp, (%rdi)
 	mov %rsp, (%rsi)
 	push $(GDT_USER_DATA | 3)
@@ -39,11 +35,6 @@ upcall_go:
 upcall_end:
 	mov %rdi, %rsp
 	mov %rsi, %rax
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
+	pop_kept
 	ret
 	.section .note.GNU-stack, "", @progbits

@@ -5,14 +5,13 @@
 
 #include "core/pc.h"
 #include "hosts/metal/boot.h"
+#include "hosts/metal/requests.h"
 #include "hosts/metal/ring3/call.h"
 
 struct far_disk {            /* its bytes are ring 0's */
 	struct disk disk;
 	unsigned n;
-	struct lock lock;
-	struct disk_req *first, *last; /* under lock */
-	unsigned busy;               /* under lock: not done() yet */
+	struct requests waiting;
 };
 
 struct attendant {

@@ -9,27 +9,8 @@ static struct far_disk *of(struct disk *d) { return container_of(d, struct far_d
 
 static void submit(struct disk *disk, struct disk_req *r)
 {
-	struct far_disk *d = of(disk);
-
-	r->next = NULL;
-	host_lock(&d->lock);
-	*(d->first ? &d->last->next : &d->first) = r;
-	d->last = r;
-	d->busy++;
-	host_unlock(&d->lock);
+	requests_put(&of(disk)->waiting, r);
 	call(SYS_WORK, 0, 0, 0, 0);
-}
-
-static struct disk_req *take(struct far_disk *d)
-{
-	struct disk_req *r;
-
-	host_lock(&d->lock);
-	r = d->first;
-	if (r)
-		d->first = r->next;
-	host_unlock(&d->lock);
-	return r;
 }
 
 /* Ring 0 has all that is said about it judged once more. */
@@ -52,19 +33,9 @@ static int perform(const struct far_disk *d, const struct disk_req *r)
 	return (int)call(SYS_DISK, d->n | (u64)r->op << 8 | (u64)n << 16, r->sector, (u64)s, r->nsector);
 }
 
-static unsigned busy(struct far_disk *d)
-{
-	unsigned n;
-
-	host_lock(&d->lock);
-	n = d->busy;
-	host_unlock(&d->lock);
-	return n;
-}
-
 static void drain(struct disk *disk)
 {
-	while (busy(of(disk)))
+	while (requests_busy(&of(disk)->waiting))
 		call(SYS_PAUSE, 0, 0, 0, 0);
 }
 
@@ -72,14 +43,9 @@ static void work(struct far_disk *d)
 {
 	struct disk_req *r;
 
-	for (unsigned i = 0; i < AT_ONCE && (r = take(d)); i++) {
-		r->err = perform(d, r);
-		r->done(r);
-		host_lock(&d->lock);
-		d->busy--;
-		host_unlock(&d->lock);
-	}
-	if (busy(d))
+	for (unsigned i = 0; i < AT_ONCE && (r = requests_take(&d->waiting)); i++)
+		requests_end(&d->waiting, r, perform(d, r));
+	if (requests_busy(&d->waiting))
 		call(SYS_WORK, 0, 0, 0, 0);
 }
 
@@ -100,7 +66,7 @@ void disks_init(struct attendant *t)
 		t->disk[i] = (struct far_disk){ .n = i, .disk = {
 			.ops = &ops, .name = d->disk[i].name, .sectors = p->sectors, .block = p->block,
 			.readonly = p->readonly, .can_discard = p->can_discard } };
-		host_lock_init(&t->disk[i].lock);
+		requests_init(&t->disk[i].waiting);
 	}
 }
 
